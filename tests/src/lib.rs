@@ -1,0 +1,241 @@
+//! Support for tests that run real processes on thmalloc.
+//!
+//! A test gets the library under test from [`library`], a compiled C or C++
+//! program from [`compile`], and runs it with [`on_thmalloc`] and [`run`], in
+//! each [`Mode`] of the CPU caches. What a machine lacks is skipped with a
+//! printed reason ([`skip`]), never silently.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use wait_timeout::ChildExt;
+
+/// How the CPU caches are entered; forced through `THMALLOC_CONF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By restartable sequences: the default where the system has them.
+    Rseq,
+    /// With a lock: valgrind, older glibc, sandboxes.
+    Lock,
+}
+
+impl Mode {
+    /// Both ways in.
+    pub const ALL: [Mode; 2] = [Mode::Rseq, Mode::Lock];
+
+    /// The value of `THMALLOC_CONF` that forces this mode.
+    pub fn conf(self) -> &'static str {
+        match self {
+            Mode::Rseq => "cache=rseq",
+            Mode::Lock => "cache=lock",
+        }
+    }
+}
+
+/// Which build of the library runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// What users get.
+    Release,
+    /// The release build with debug assertions: lock ranks are checked.
+    Checked,
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("tests/ stands in the root")
+        .to_path_buf()
+}
+
+/// Cargo's target directory.
+pub fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+fn cargo_build(args: &[&str]) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let out = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--quiet"])
+        .args(args)
+        .output()
+        .expect("cargo runs");
+    assert!(
+        out.status.success(),
+        "cargo build {args:?} failed:\n{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+/// The path of `libthmalloc.so`, built first where it is missing or old.
+pub fn library(build: Build) -> PathBuf {
+    static RELEASE: OnceLock<()> = OnceLock::new();
+    static CHECKED: OnceLock<()> = OnceLock::new();
+    let directory = match build {
+        Build::Release => {
+            RELEASE.get_or_init(|| cargo_build(&["--release"]));
+            "release"
+        }
+        Build::Checked => {
+            CHECKED.get_or_init(|| cargo_build(&["--profile", "checked", "-p", "thmalloc-capi"]));
+            "checked"
+        }
+    };
+    target_dir().join(directory).join("libthmalloc.so")
+}
+
+/// The path of the `thmalloc` command, built first where it is missing or old.
+pub fn thmalloc() -> PathBuf {
+    library(Build::Release).with_file_name("thmalloc")
+}
+
+/// A command that runs `program` under the library, in a mode.
+pub fn on_thmalloc(build: Build, mode: Mode, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("LD_PRELOAD", library(build))
+        .env("THMALLOC_CONF", mode.conf());
+    command
+}
+
+/// Compiles `tests/c/NAME` (`.c` or `.cpp`) with `flags`, unless a newer
+/// program is there, and returns the program's path.
+pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
+    let source = root().join("tests/c").join(name);
+    let directory = target_dir().join("c");
+    std::fs::create_dir_all(&directory).expect("a directory for compiled programs");
+    let tag: String = flags
+        .concat()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let program = directory.join(format!("{}-{tag}", name.replace('.', "-")));
+    let compiler = if name.ends_with(".c") { "gcc" } else { "g++" };
+    let modified = |path: &Path| path.metadata().and_then(|m| m.modified());
+    let newest = std::fs::read_dir(root().join("tests/c"))
+        .expect("tests/c")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "h"))
+        .chain([source.clone()])
+        .map(|path| modified(&path).expect("a source file"))
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH);
+    if modified(&program).is_ok_and(|built| built > newest) {
+        return program;
+    }
+    // Tests run side by side: each writes a file of its own and renames it.
+    let unique = program.with_extension(std::process::id().to_string());
+    let out = Command::new(compiler)
+        .args([
+            "-O1",
+            "-g",
+            "-Wall",
+            "-Wno-unused-result",
+            "-fno-builtin",
+            "-pthread",
+        ])
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(&source)
+        .arg("-o")
+        .arg(&unique)
+        .args(flags)
+        .output()
+        .unwrap_or_else(|e| panic!("{compiler} runs (package {compiler}): {e}"));
+    assert!(
+        out.status.success(),
+        "{compiler} {name}:\n{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    std::fs::rename(&unique, &program).expect("the compiled program takes its place");
+    program
+}
+
+/// What a finished process left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit status; a signal where it died of one.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Panics with all that the process said unless it ended with status 0.
+    #[track_caller]
+    pub fn expect_success(&self, what: &str) -> &Self {
+        assert!(self.status.success(), "{what}: {self:#?}");
+        self
+    }
+
+    /// The signal that ended the process.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+}
+
+/// Runs a command to its end, at most `limit`; kills it and panics after that.
+#[track_caller]
+pub fn run(command: &mut Command, limit: Duration) -> Outcome {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?} starts: {e}"));
+    let read = |pipe: Option<Box<dyn Read + Send>>| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                let _ = pipe.read_to_end(&mut bytes);
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    };
+    let stdout = read(child.stdout.take().map(|p| Box::new(p) as _));
+    let stderr = read(child.stderr.take().map(|p| Box::new(p) as _));
+    let status = match child.wait_timeout(limit).expect("wait") {
+        Some(status) => status,
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!(
+                "{command:?} did not end within {limit:?}; stdout:\n{}\nstderr:\n{}",
+                stdout.join().unwrap_or_default(),
+                stderr.join().unwrap_or_default()
+            );
+        }
+    };
+    Outcome {
+        status,
+        stdout: stdout.join().expect("reads stdout"),
+        stderr: stderr.join().expect("reads stderr"),
+    }
+}
+
+/// Is `program` on the PATH?
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Says on stderr that `test` is skipped, and why.
+pub fn skip(test: &str, reason: &str) {
+    eprintln!("skipped: {test}: {reason}");
+}
