@@ -1,0 +1,121 @@
+//! What can be typed: the command's arguments, and which module serves them.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand};
+
+use crate::run;
+
+const AFTER_HELP: &str = "\
+Examples:
+  thmalloc run -- top -bn3
+  thmalloc run python3 -c 'print(\"hello\")'
+
+\"thmalloc help COMMAND\" says more about a command.";
+
+/// Runs programs on the memory allocator thmalloc, instead of their own malloc.
+#[derive(Debug, Parser)]
+#[command(name = "thmalloc", version, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+}
+
+/// Does what the arguments say; returns the exit status.
+pub fn main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match cli.command {
+        Command::Run(run) => run.execute(),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{}", error.report());
+            error.status()
+        }
+    }
+}
+
+/// Prints the help asked for, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> i32 {
+    // Where even stderr is closed, the exit status is all that can be said.
+    let _ = error.print();
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        eprintln!("\nTo run the program {name}, type: thmalloc run {name}");
+    }
+    error.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn run(args: &[&str]) -> Result<Vec<OsString>, ErrorKind> {
+        match Cli::try_parse_from(["thmalloc"].iter().chain(args)) {
+            Ok(Cli {
+                command: Command::Run(run),
+            }) => Ok(run.command),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    fn words(words: &[&str]) -> Result<Vec<OsString>, ErrorKind> {
+        Ok(words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_after_the_command_belong_to_the_command() {
+        for option in ["-b", "--help", "--version", "-V", "-h", "--", "-", ""] {
+            assert_eq!(run(&["run", "top", option]), words(&["top", option]));
+            assert_eq!(run(&["run", "--", "top", option]), words(&["top", option]));
+            assert_eq!(
+                run(&["run", "top", "x", option, "--", option]),
+                words(&["top", "x", option, "--", option])
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_first_double_dash_is_ours_and_only_before_the_command() {
+        assert_eq!(run(&["run", "--", "a", "--"]), words(&["a", "--"]));
+        assert_eq!(run(&["run", "--", "--", "a"]), words(&["--", "a"]));
+        assert_eq!(run(&["run", "a", "--", "--"]), words(&["a", "--", "--"]));
+        assert_eq!(run(&["run", "--", "-x"]), words(&["-x"]));
+    }
+
+    #[test]
+    fn a_command_is_required_and_our_options_stand_before_it() {
+        assert_eq!(run(&["run"]), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(run(&["run", "--"]), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(run(&["run", "-x", "top"]), Err(ErrorKind::UnknownArgument));
+        assert_eq!(run(&["run", "--help"]), Err(ErrorKind::DisplayHelp));
+        assert_eq!(run(&["--version"]), Err(ErrorKind::DisplayVersion));
+        assert_eq!(run(&["top"]), Err(ErrorKind::InvalidSubcommand));
+    }
+
+    #[test]
+    fn arguments_need_not_be_utf8() {
+        let latin1 = OsString::from_vec(vec![b'-', 0xe9]);
+        let args = ["thmalloc".into(), "run".into(), "x".into(), latin1.clone()];
+        let Command::Run(run) = Cli::try_parse_from(args).expect("parses").command;
+        assert_eq!(run.command, [OsString::from("x"), latin1]);
+    }
+}
