@@ -1,0 +1,193 @@
+//! The malloc family, each function as its man page has it.
+//!
+//! The rules are C programs (`tests/c/surface_*.c`), which say what failed and
+//! end with an error; each runs in both cache modes, on the library that users
+//! get and on the one that checks itself. A program that succeeds says nothing.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use thmalloc_tests::{Build, Mode, Outcome, compile, on_thmalloc, root, run, target_dir};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs a program in all builds and modes; gives each outcome to `check`.
+#[track_caller]
+fn in_all_ways<A: AsRef<OsStr>>(source: &str, arguments: &[A], check: impl Fn(&Outcome)) {
+    let program = compile(source, &[]);
+    for build in [Build::Release, Build::Checked] {
+        for mode in Mode::ALL {
+            let mut command = on_thmalloc(build, mode, &program);
+            let outcome = run(command.args(arguments), LIMIT);
+            outcome.expect_success(&format!("{source}, {build:?}, {mode:?}"));
+            check(&outcome);
+        }
+    }
+}
+
+#[track_caller]
+fn conforms(source: &str) {
+    in_all_ways::<&str>(source, &[], |outcome| {
+        assert_eq!(outcome.stdout, "", "{source} says nothing on stdout");
+        assert_eq!(outcome.stderr, "", "{source} says nothing on stderr");
+    });
+}
+
+#[test]
+fn malloc_and_free_keep_the_plain_rules() {
+    conforms("surface_malloc.c");
+}
+
+#[test]
+fn every_size_is_aligned_and_wastes_little_and_overlaps_nothing() {
+    conforms("surface_sizes.c");
+}
+
+#[test]
+fn every_alignment_up_to_a_gigabyte_holds_and_wrong_ones_are_refused() {
+    conforms("surface_aligned.c");
+}
+
+#[test]
+fn sizes_over_ptrdiff_max_and_overflowing_products_are_refused() {
+    conforms("surface_limits.c");
+}
+
+#[test]
+fn free_and_every_successful_call_keep_errno() {
+    conforms("surface_errno.c");
+}
+
+#[test]
+fn calloc_is_zero_after_dirty_reuse_and_leaves_fresh_memory_untouched() {
+    conforms("surface_calloc.c");
+}
+
+#[test]
+fn realloc_keeps_contents_over_every_change_of_size() {
+    conforms("surface_realloc.c");
+}
+
+#[test]
+fn realloc_of_large_objects_copies_nothing() {
+    conforms("surface_realloc_large.c");
+}
+
+#[test]
+fn free_sized_and_free_aligned_sized_take_back_what_malloc_gave() {
+    conforms("surface_free_sized.c");
+}
+
+#[test]
+fn malloc_trim_gives_back_all_that_is_free() {
+    conforms("surface_trim.c");
+}
+
+#[test]
+fn mallinfo_tells_the_figures_of_this_heap() {
+    conforms("surface_mallinfo.c");
+}
+
+#[test]
+fn mallopt_accepts_what_glibc_documents_and_refuses_the_rest() {
+    conforms("surface_mallopt.c");
+}
+
+#[test]
+fn malloc_stats_writes_real_figures_to_stderr() {
+    in_all_ways::<&str>("surface_stats.c", &[], |outcome| {
+        assert_eq!(outcome.stdout, "");
+        let hundred = 100 << 20;
+        let close = outcome
+            .stderr
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|figure| figure.parse::<u64>().ok())
+            .any(|figure| (hundred..hundred + (1 << 20)).contains(&figure));
+        assert!(
+            close,
+            "100 MiB were in use, but not here:\n{}",
+            outcome.stderr
+        );
+    });
+}
+
+/// The names in a reviewed list: one a line, `#` begins a comment.
+fn reviewed(list: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("tests/symbols").join(list)).expect(list);
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_exported_function_is_served_by_thmalloc() {
+    let names = reviewed("exported.txt");
+    assert!(names.len() > 40);
+    in_all_ways("surface_served.c", &names, |_| ());
+}
+
+#[test]
+fn operator_new_throws_into_a_cxx_library_loaded_late() {
+    let library = compile("cxx_late_library.cpp", &["-shared", "-fPIC"]);
+    in_all_ways("surface_late_cxx.c", &[library], |outcome| {
+        assert_eq!(outcome.stderr, "");
+    });
+}
+
+/// `surface_malloc_info.c`'s four documents: at rest, with 100 MB live, after
+/// the free, after `malloc_trim(0)`.
+fn malloc_info_documents(build: Build, mode: Mode) -> [String; 4] {
+    let program = compile("surface_malloc_info.c", &[]);
+    let paths: [PathBuf; 4] = ["rest", "live", "freed", "trimmed"].map(|when| {
+        let name = format!("malloc_info-{build:?}-{mode:?}-{when}.xml");
+        target_dir().join("c").join(name)
+    });
+    let mut command: Command = on_thmalloc(build, mode, &program);
+    run(command.args(&paths), LIMIT).expect_success("surface_malloc_info.c");
+    paths.map(|path| std::fs::read_to_string(path).expect("a document"))
+}
+
+/// The figure of the element of the root that `names` leads to: an element's
+/// name and the value of its attribute `type`.
+#[track_caller]
+fn figure(document: &str, element: &str, kind: &str) -> u64 {
+    let parsed =
+        roxmltree::Document::parse(document).unwrap_or_else(|error| panic!("{error}\n{document}"));
+    let root = parsed.root_element();
+    assert_eq!(root.tag_name().name(), "malloc", "{document}");
+    assert_eq!(root.attribute("version"), Some("1"), "{document}");
+    let found = root
+        .children()
+        .find(|child| child.has_tag_name(element) && child.attribute("type") == Some(kind));
+    found
+        .and_then(|child| child.attribute("size")?.parse().ok())
+        .unwrap_or_else(|| panic!("no <{element} type=\"{kind}\" size=…>:\n{document}"))
+}
+
+#[test]
+fn malloc_info_is_xml_with_real_figures() {
+    const HUNDRED: u64 = 100_000 * 1000;
+    for build in [Build::Release, Build::Checked] {
+        for mode in Mode::ALL {
+            let documents = malloc_info_documents(build, mode);
+            let [rest, live, freed, trimmed] = documents
+                .each_ref()
+                .map(|document| figure(document, "system", "current"));
+            assert!(
+                live > rest + HUNDRED && live < rest + HUNDRED * 5 / 4,
+                "{rest} {live}"
+            );
+            assert!(freed <= live, "{live} {freed}");
+            assert!(trimmed < rest + HUNDRED / 10, "{rest} {trimmed}");
+            let [most_live, most_trimmed] =
+                [&documents[1], &documents[3]].map(|document| figure(document, "system", "max"));
+            assert!(
+                most_live >= live && most_trimmed >= most_live,
+                "{most_live} {most_trimmed}"
+            );
+        }
+    }
+}
