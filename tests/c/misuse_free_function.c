@@ -1,0 +1,7 @@
+/* Frees a function. */
+#include <stdlib.h>
+
+int main(void) {
+    free((void *)main);
+    return 0;
+}

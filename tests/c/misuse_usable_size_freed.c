@@ -1,0 +1,12 @@
+/* Asks for the size of a small object that is already in its span. */
+#include <malloc.h>
+#include <stdlib.h>
+
+int main(void) {
+    void *objects[100];
+    for (int i = 0; i < 100; i++)
+        objects[i] = malloc(64);
+    free(objects[50]);
+    malloc_trim(0);
+    return malloc_usable_size(objects[50]) > 0;
+}
