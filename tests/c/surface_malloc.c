@@ -55,11 +55,30 @@ static void objects_are_kept_while_others_come_and_go(void) {
     }
 }
 
+/* malloc_usable_size aborts on what another allocator made. */
+static void the_c_library_allocates_here(void) {
+    char *line = NULL, *printed = NULL, *stream = NULL;
+    size_t length = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    FILE *memory = open_memstream(&stream, &length);
+    CHECK(getline(&line, &length, file) > 0, "getline");
+    CHECK(asprintf(&printed, "%s%300s", line, "x") > 300, "asprintf");
+    fclose(file);
+    fclose(memory);
+    char *made[] = {line, printed, stream, strdup("text"), getcwd(NULL, 0),
+                    realpath("/proc/self", NULL)};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        CHECK(made[i] && malloc_usable_size(made[i]) > strlen(made[i]), "string %zu", i);
+        free(made[i]);
+    }
+}
+
 int main(void) {
     size_zero_gives_unique_pointers();
     free_of_null_does_nothing();
     usable_size_of_null_is_zero();
     usable_size_stays_the_same_for_an_object();
     objects_are_kept_while_others_come_and_go();
+    the_c_library_allocates_here();
     return finish();
 }

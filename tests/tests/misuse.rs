@@ -150,7 +150,7 @@ misuses! {
     realloc_of_a_stack_address: "realloc_stack" => foreign("realloc");
     realloc_of_a_stack_address_to_zero: "realloc_stack_to_zero" => foreign("realloc");
     realloc_of_a_poison_pattern: "realloc_poison" => no_address("realloc");
-    reallocarray_of_a_static_address: "reallocarray_static" => foreign("reallocarray");
+    reallocarray_of_a_static_address: "reallocarray_static" => foreign("realloc");
     usable_size_of_a_stack_address: "usable_size_stack" => foreign("malloc_usable_size");
     usable_size_of_a_poison_pattern: "usable_size_poison" => no_address("malloc_usable_size");
     free_sized_of_a_stack_address: "free_sized_stack" => foreign("free_sized");
@@ -161,11 +161,11 @@ misuses! {
     free_aligned_sized_of_a_stack_address: "free_aligned_sized_stack" => foreign("free_aligned_sized");
     free_aligned_sized_with_a_wrong_size: "free_aligned_sized_wrong" => wrong_size("free_aligned_sized", 4096, 256);
 
-    delete_of_a_stack_address: "delete_stack" with "-lstdc++" => foreign("operator delete");
-    delete_array_of_a_stack_address: "delete_array_stack" with "-lstdc++" => foreign("operator delete");
-    delete_of_a_poison_pattern: "delete_poison" with "-lstdc++" => no_address("operator delete");
-    delete_inside_an_object: "delete_interior" with "-lstdc++" => interior("operator delete", 16, 64);
-    second_delete_of_a_large_object: "delete_twice" with "-lstdc++" => already_free("operator delete");
+    delete_of_a_stack_address: "delete_stack" with "-lstdc++" => foreign("free");
+    delete_array_of_a_stack_address: "delete_array_stack" with "-lstdc++" => foreign("free");
+    delete_of_a_poison_pattern: "delete_poison" with "-lstdc++" => no_address("free");
+    delete_inside_an_object: "delete_interior" with "-lstdc++" => interior("free", 16, 64);
+    second_delete_of_a_large_object: "delete_twice" with "-lstdc++" => already_free("free");
 }
 
 /// Frees an address inside an object; the line names both addresses.
