@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -136,8 +137,11 @@ pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     if modified(&program).is_ok_and(|built| built > newest) {
         return program;
     }
-    // Tests run side by side: each writes a file of its own and renames it.
-    let unique = program.with_extension(std::process::id().to_string());
+    // Tests run side by side, in processes and in threads: each writes a file
+    // of its own and renames it. Relaxed: only the number has to be unique.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let unique = program.with_extension(format!("{}-{count}", std::process::id()));
     let out = Command::new(compiler)
         .args([
             "-O1",
@@ -226,6 +230,36 @@ pub fn run(command: &mut Command, limit: Duration) -> Outcome {
         status,
         stdout: stdout.join().expect("reads stdout"),
         stderr: stderr.join().expect("reads stderr"),
+    }
+}
+
+/// A limit that only ends what hangs: `seconds`, times `THMALLOC_STRESS`, by
+/// which the stress programs lengthen their runs.
+pub fn hang_guard(seconds: u64) -> Duration {
+    let factor = std::env::var("THMALLOC_STRESS")
+        .ok()
+        .and_then(|factor| factor.parse().ok())
+        .map_or(1.0, |factor: f64| factor.max(1.0));
+    Duration::from_secs(seconds).mul_f64(factor)
+}
+
+/// Runs `program` with `args` on the library in both modes. Each run ends with
+/// status 0, says nothing on stderr, and names the cache's mode on stdout
+/// (`cache lock`) where it names one.
+#[track_caller]
+pub fn passes_in_both_modes(build: Build, program: &Path, args: &[&str]) {
+    for mode in Mode::ALL {
+        let what = format!("{} {args:?} {mode:?} {build:?}", program.display());
+        let mut command = on_thmalloc(build, mode, program);
+        let outcome = run(command.args(args), hang_guard(300));
+        outcome.expect_success(&what);
+        assert_eq!(outcome.stderr, "", "{what}");
+        assert!(
+            !outcome.stdout.contains("cache none"),
+            "{what}: {outcome:?}"
+        );
+        let locked = outcome.stdout.contains("cache lock");
+        assert!(!locked || mode == Mode::Lock, "{what}: {outcome:?}");
     }
 }
 

@@ -1,0 +1,32 @@
+//! What interrupts a thread inside malloc and free: signals every 100
+//! microseconds, and moves to another CPU.
+
+use std::thread::available_parallelism;
+
+use thmalloc_tests::{Build, compile, passes_in_both_modes, skip};
+
+fn storm(test: &str, kind: &str) {
+    let cpus = available_parallelism().map_or(1, usize::from);
+    if kind != "signals" && cpus < 2 {
+        skip(test, "this process may use one CPU only");
+        return;
+    }
+    let program = compile("robust_storm.c", &[]);
+    passes_in_both_modes(Build::Release, &program, &[kind, "3000"]);
+    passes_in_both_modes(Build::Checked, &program, &[kind, "1500"]);
+}
+
+#[test]
+fn signals_every_100_microseconds_lose_nothing() {
+    storm("signals_every_100_microseconds_lose_nothing", "signals");
+}
+
+#[test]
+fn forced_migration_between_cpus_loses_nothing() {
+    storm("forced_migration_between_cpus_loses_nothing", "migration");
+}
+
+#[test]
+fn signals_and_migration_together_lose_nothing() {
+    storm("signals_and_migration_together_lose_nothing", "both");
+}
