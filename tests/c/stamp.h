@@ -95,17 +95,10 @@ static inline uint64_t stamp_seed(const struct stamped *s)
                  ((uint64_t)s->owner << 32 | s->sequence));
 }
 
-/* Objects of at least 32 bytes say in clear who owns them. */
-struct stamp_head {
-    unsigned char *at;
-    size_t size;
-    uint32_t owner;
-    uint32_t sequence;
-};
-
+/* Objects of at least 32 bytes begin with a copy of their struct stamped. */
 UNUSED static void stamp_describe(char *out, size_t room, const struct stamped *s)
 {
-    struct stamp_head head;
+    struct stamped head;
     if (s->size < 32) {
         snprintf(out, room, "it is too small to name its owner");
         return;
@@ -138,15 +131,17 @@ static inline void stamp_walk(const struct stamped *s, unsigned char *at,
     size_t tail = s->size < 8 ? s->size : rest ? rest : stride > 8 ? 8 : 0;
     size_t end = size < s->size - tail ? size : s->size - tail;
     if (s->size >= 32) {
-        struct stamp_head head = {s->at, s->size, s->owner, s->sequence};
+        struct stamped head = *s;
         size_t part = size < sizeof head ? size : sizeof head;
         if (write) {
             memcpy(at, &head, part);
         } else if (memcmp(at, &head, part) != 0) {
             struct stamped now = *s;
+            size_t byte = 0;
+            while (at[byte] == ((unsigned char *)&head)[byte])
+                byte++;
             now.at = at;
-            memcpy(&is, at, part < 8 ? part : 8);
-            stamp_broken(&now, 0, (uint64_t)(uintptr_t)s->at, is);
+            stamp_broken(&now, byte, ((unsigned char *)&head)[byte], at[byte]);
         }
         offset = sizeof head;
     }
