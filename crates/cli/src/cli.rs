@@ -1,8 +1,11 @@
 //! What can be typed: the command's arguments, and which module serves them.
 
+use std::io::{self, Write};
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::error::OWN_FAILURE;
 use crate::run;
 
 const AFTER_HELP: &str = "\
@@ -38,7 +41,8 @@ pub fn main() -> i32 {
     match outcome {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("{}", error.report());
+            // Where stderr cannot be written, the exit status says it alone.
+            let _ = writeln!(io::stderr(), "{}", error.report());
             error.status()
         }
     }
@@ -46,14 +50,17 @@ pub fn main() -> i32 {
 
 /// Prints the help asked for, or what is wrong with the arguments.
 fn usage(error: &clap::Error) -> i32 {
-    // Where even stderr is closed, the exit status is all that can be said.
-    let _ = error.print();
+    let printed = error.print().and_then(|()| io::stdout().flush());
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
     {
-        eprintln!("\nTo run the program {name}, type: thmalloc run {name}");
+        let advice = format!("To run the program {name}, type: thmalloc run {name}");
+        let _ = writeln!(io::stderr(), "\n{advice}");
     }
-    error.exit_code()
+    match (error.exit_code(), printed) {
+        (0, Err(_)) => OWN_FAILURE,
+        (status, _) => status,
+    }
 }
 
 #[cfg(test)]

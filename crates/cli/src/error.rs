@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 /// The exit status where thmalloc itself cannot go on.
-const OWN_FAILURE: i32 = 125;
+pub const OWN_FAILURE: i32 = 125;
 /// The exit status where the command cannot be executed, or not on thmalloc.
 const CANNOT_RUN: i32 = 126;
 /// The exit status where there is no such command.
