@@ -150,44 +150,72 @@ fn malloc_info_documents(build: Build, mode: Mode) -> [String; 4] {
     paths.map(|path| std::fs::read_to_string(path).expect("a document"))
 }
 
-/// The figure of the element of the root that `names` leads to: an element's
-/// name and the value of its attribute `type`.
+/// The figures of a document: the `size` of each `<total type=…>`, and the live
+/// objects of the class of 1024 bytes.
+struct Figures {
+    live: u64,
+    free: u64,
+    mapped: u64,
+    live_of_1024: u64,
+}
+
+impl Figures {
+    #[track_caller]
+    fn read(document: &str) -> Self {
+        let parsed = roxmltree::Document::parse(document)
+            .unwrap_or_else(|error| panic!("{error}\n{document}"));
+        let root = parsed.root_element();
+        assert_eq!(root.tag_name().name(), "malloc", "{document}");
+        assert_eq!(root.attribute("version"), Some("1"), "{document}");
+        let find = |element: &str, attribute: &str, value: &str, figure: &str| {
+            root.descendants()
+                .filter(|node| node.has_tag_name(element))
+                .find(|node| node.attribute(attribute) == Some(value))
+                .and_then(|node| node.attribute(figure)?.parse::<u64>().ok())
+        };
+        let total = |kind: &str| {
+            find("total", "type", kind, "size")
+                .unwrap_or_else(|| panic!("no <total type=\"{kind}\" size=…>:\n{document}"))
+        };
+        let current = find("system", "type", "current", "size");
+        assert_eq!(current, Some(total("mapped")), "{document}");
+        Self {
+            live: total("live"),
+            free: total("cached") + total("fragmented") + total("free"),
+            mapped: total("mapped"),
+            live_of_1024: find("size", "bytes", "1024", "live").unwrap_or(0),
+        }
+    }
+}
+
 #[track_caller]
-fn figure(document: &str, element: &str, kind: &str) -> u64 {
-    let parsed =
-        roxmltree::Document::parse(document).unwrap_or_else(|error| panic!("{error}\n{document}"));
-    let root = parsed.root_element();
-    assert_eq!(root.tag_name().name(), "malloc", "{document}");
-    assert_eq!(root.attribute("version"), Some("1"), "{document}");
-    let found = root
-        .children()
-        .find(|child| child.has_tag_name(element) && child.attribute("type") == Some(kind));
-    found
-        .and_then(|child| child.attribute("size")?.parse().ok())
-        .unwrap_or_else(|| panic!("no <{element} type=\"{kind}\" size=…>:\n{document}"))
+fn expect_near(what: &str, found: u64, expected: u64) {
+    const SLACK: u64 = 1 << 20;
+    assert!(
+        found.abs_diff(expected) < SLACK,
+        "{what}: {found}, expected {expected}"
+    );
 }
 
 #[test]
 fn malloc_info_is_xml_with_real_figures() {
-    const HUNDRED: u64 = 100_000 * 1000;
+    const COUNT: u64 = 100_000;
+    const BYTES: u64 = COUNT * 1024;
     for build in [Build::Release, Build::Checked] {
         for mode in Mode::ALL {
             let documents = malloc_info_documents(build, mode);
-            let [rest, live, freed, trimmed] = documents
-                .each_ref()
-                .map(|document| figure(document, "system", "current"));
-            assert!(
-                live > rest + HUNDRED && live < rest + HUNDRED * 5 / 4,
-                "{rest} {live}"
-            );
-            assert!(freed <= live, "{live} {freed}");
-            assert!(trimmed < rest + HUNDRED / 10, "{rest} {trimmed}");
-            let [most_live, most_trimmed] =
-                [&documents[1], &documents[3]].map(|document| figure(document, "system", "max"));
-            assert!(
-                most_live >= live && most_trimmed >= most_live,
-                "{most_live} {most_trimmed}"
-            );
+            let [rest, live, freed, trimmed] =
+                documents.each_ref().map(|document| Figures::read(document));
+            expect_near("live objects", live.live, rest.live + BYTES);
+            assert_eq!(live.live_of_1024, rest.live_of_1024 + COUNT);
+            assert!(live.mapped >= live.live + live.free, "{}", documents[1]);
+
+            expect_near("live after the free", freed.live, rest.live);
+            assert_eq!(freed.live_of_1024, rest.live_of_1024);
+            assert!(freed.free <= freed.mapped, "{}", documents[2]);
+
+            expect_near("live after the trim", trimmed.live, rest.live);
+            assert!(trimmed.free < rest.free + BYTES / 10, "{}", documents[3]);
         }
     }
 }
