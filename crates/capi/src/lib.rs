@@ -1,8 +1,8 @@
-//! placeholder
+//! `libthmalloc.so`: the malloc family for C and C++, over the tiers of
+//! `thmalloc-core`. Only this crate exports C symbols, and only it knows errno.
 #![cfg_attr(not(test), no_std)]
-#![allow(unsafe_code)]
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+
+mod c;
+mod cxx;
+mod report;
+mod runtime;

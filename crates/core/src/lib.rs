@@ -1,2 +1,20 @@
-//! placeholder
+//! The tiers of thmalloc.
+//!
+//! Layers, bottom to top; each module uses only what stands above it in this
+//! list (`tests/tests/layers.rs` holds it to that):
 #![cfg_attr(not(test), no_std)]
+
+pub mod central;
+pub mod config;
+pub mod cpu_cache;
+pub mod fatal;
+pub mod heap;
+pub mod metadata;
+pub mod os;
+pub mod page_heap;
+pub mod page_map;
+pub mod region;
+pub mod size_class;
+pub mod span;
+pub mod sync;
+pub mod transfer_cache;

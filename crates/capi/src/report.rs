@@ -1,0 +1,185 @@
+//! Figures and knobs that glibc has: mallinfo(3), malloc_info(3),
+//! malloc_stats(3), mallopt(3), malloc_trim(3).
+//!
+//! Thread-safe; not async-signal-safe.
+#![allow(unsafe_code)] // C symbols and streams.
+
+use core::ffi::{CStr, c_int};
+use core::fmt::{self, Write};
+
+use thmalloc_core::fatal::Line;
+use thmalloc_core::heap::{HEAP, HeapStats};
+use thmalloc_core::size_class::SizeClass;
+
+use crate::c::set_errno;
+
+/// malloc_trim(3): gives back all that is free, the caches of all CPUs
+/// included. 1 if that was anything. `pad` is not kept: what is free comes back
+/// as fast as the system can.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc_trim(_pad: usize) -> c_int {
+    (HEAP.trim() != 0).into()
+}
+
+/// mallopt(3): 1 for the parameters that glibc has; none changes anything here.
+/// 0 for others.
+#[unsafe(no_mangle)]
+pub extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
+    // M_MXFAST, and M_TRIM_THRESHOLD down to M_ARENA_MAX (malloc.h of glibc).
+    matches!(parameter, 1 | -8..=-1).into()
+}
+
+/// mallinfo2(3). `arena` is what is mapped, `hblkhd` large objects,
+/// `uordblks` all live ones, `fordblks` what is free in caches, spans and
+/// between them, `keepcost` what `malloc_trim` would give back of the last.
+#[unsafe(no_mangle)]
+pub extern "C" fn mallinfo2() -> libc::mallinfo2 {
+    let stats = HEAP.stats();
+    let free = stats.cached + stats.fragmented + stats.pages.free;
+    libc::mallinfo2 {
+        arena: stats.pages.mapped,
+        ordblks: stats.live_small_count,
+        smblks: 0,
+        hblks: 0,
+        hblkhd: stats.live_large,
+        usmblks: 0,
+        fsmblks: stats.cached,
+        uordblks: stats.live_small + stats.live_large,
+        fordblks: free,
+        keepcost: stats.pages.free,
+    }
+}
+
+/// mallinfo(3): as [`mallinfo2`]; figures that do not fit are INT_MAX.
+#[unsafe(no_mangle)]
+pub extern "C" fn mallinfo() -> libc::mallinfo {
+    let wide = mallinfo2();
+    let narrow = |figure: usize| c_int::try_from(figure).unwrap_or(c_int::MAX);
+    libc::mallinfo {
+        arena: narrow(wide.arena),
+        ordblks: narrow(wide.ordblks),
+        smblks: narrow(wide.smblks),
+        hblks: narrow(wide.hblks),
+        hblkhd: narrow(wide.hblkhd),
+        usmblks: narrow(wide.usmblks),
+        fsmblks: narrow(wide.fsmblks),
+        uordblks: narrow(wide.uordblks),
+        fordblks: narrow(wide.fordblks),
+        keepcost: narrow(wide.keepcost),
+    }
+}
+
+/// malloc_stats(3): the figures on standard error.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc_stats() {
+    let stats = HEAP.stats();
+    for (name, bytes) in figures(&stats) {
+        Line::new()
+            .text(name)
+            .text(": ")
+            .number(bytes)
+            .text(" bytes")
+            .write();
+    }
+}
+
+/// The words for where memory is, and how much is there, in bytes.
+fn figures(stats: &HeapStats) -> [(&'static str, usize); 6] {
+    [
+        ("live", stats.live_small + stats.live_large),
+        ("cached", stats.cached),
+        ("fragmented", stats.fragmented),
+        ("free", stats.pages.free),
+        ("metadata", stats.metadata),
+        ("mapped", stats.pages.mapped),
+    ]
+}
+
+/// malloc_info(3): the figures as XML, with those of each size class. Returns 0;
+/// -1 and EINVAL for options other than 0, or -1 where the stream fails.
+///
+/// # Safety
+/// `stream` is an open stream.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
+    if options != 0 || stream.is_null() {
+        set_errno(libc::EINVAL);
+        return -1;
+    }
+    // SAFETY: errno's address is valid for the calling thread.
+    let errno = unsafe { *libc::__errno_location() };
+    let written = write_xml(&mut Stream {
+        stream,
+        text: [0; 256],
+        length: 0,
+    });
+    if written.is_err() {
+        return -1;
+    }
+    set_errno(errno);
+    0
+}
+
+fn write_xml(out: &mut Stream) -> fmt::Result {
+    let stats = HEAP.stats();
+    writeln!(out, "<malloc version=\"1\" allocator=\"thmalloc\">")?;
+    writeln!(out, "<heap nr=\"0\">")?;
+    writeln!(out, "<sizes>")?;
+    for class in SizeClass::all() {
+        let (spans, cached) = HEAP.class_stats(class);
+        if spans.spans == 0 {
+            continue;
+        }
+        let live = spans.live.saturating_sub(cached);
+        write!(out, "<size bytes=\"{}\" live=\"{live}\"", class.bytes())?;
+        write!(out, " cached=\"{cached}\" spans=\"{}\"", spans.spans)?;
+        writeln!(out, "/>")?;
+    }
+    writeln!(out, "</sizes>")?;
+    writeln!(out, "</heap>")?;
+    for (name, bytes) in figures(&stats) {
+        writeln!(out, "<total type=\"{name}\" size=\"{bytes}\"/>")?;
+    }
+    writeln!(
+        out,
+        "<system type=\"current\" size=\"{}\"/>",
+        stats.pages.mapped
+    )?;
+    writeln!(out, "</malloc>")?;
+    out.flush()
+}
+
+/// A C stream, written to a piece at a time.
+struct Stream {
+    stream: *mut libc::FILE,
+    text: [u8; 256],
+    length: usize,
+}
+
+impl Stream {
+    fn flush(&mut self) -> fmt::Result {
+        if let Some(end) = self.text.get_mut(self.length) {
+            *end = 0;
+        }
+        let text = CStr::from_bytes_until_nul(&self.text).map_err(|_| fmt::Error)?;
+        // SAFETY: the stream is the caller's and open; the text is a C string.
+        let result = unsafe { libc::fputs(text.as_ptr(), self.stream) };
+        self.length = 0;
+        if result < 0 { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+impl Write for Stream {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            if self.length + 1 >= self.text.len() {
+                self.flush()?;
+            }
+            if let Some(place) = self.text.get_mut(self.length) {
+                *place = byte;
+                self.length += 1;
+            }
+        }
+        Ok(())
+    }
+}

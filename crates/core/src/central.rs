@@ -1,0 +1,350 @@
+//! Central free lists: the spans of each size class.
+//!
+//! Objects come and go in batches, under one lock a class. They are taken from
+//! the fullest span that has any, lowest address first, so that the others
+//! empty out; a span whose last object comes back goes to the page heap at
+//! once.
+//!
+//! Always: a span with free objects is in the list of its share of free ones;
+//! a full one is in none. `live` is the sum over all spans of the class.
+//! Lock: `CentralFreeList::state`, rank `Central`. No system call is made
+//! under it, and the page heap's lock is not taken under it.
+#![allow(unsafe_code)] // Longer bitmaps are raw metadata.
+
+use crate::fatal::{self, Call};
+use crate::metadata::Metadata;
+use crate::os::OutOfMemory;
+use crate::page_heap::PageHeap;
+use crate::page_map::PageMap;
+use crate::region::REGION_BYTES;
+use crate::size_class::{GRANULE_SHIFT, SizeClass};
+use crate::span::{INLINE_WORDS, Span, SpanKind};
+use crate::sync::{Field, List, Mutex, Rank};
+
+/// Lists by share of free objects: eighths, the fullest first.
+const BUCKETS: usize = 8;
+
+/// The bucket of a span that is in no list.
+const UNLISTED: u8 = BUCKETS as u8;
+
+/// What a central free list needs from below.
+#[derive(Clone, Copy)]
+pub struct Below<'a> {
+    /// From addresses to spans.
+    pub map: &'a PageMap,
+    /// Where spans come from.
+    pub pages: &'a PageHeap,
+    /// Where longer bitmaps come from.
+    pub metadata: &'a Metadata,
+}
+
+struct State {
+    buckets: [List<Span>; BUCKETS],
+    spans: usize,
+    live: usize,
+    /// Bitmaps that no span uses, linked through their first words.
+    bitmaps: usize,
+}
+
+/// The spans of one class.
+pub struct CentralFreeList {
+    state: Mutex<State>,
+}
+
+/// Figures of a class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClassStats {
+    /// Spans.
+    pub spans: usize,
+    /// Objects with the program or in caches.
+    pub live: usize,
+}
+
+impl CentralFreeList {
+    /// A list without spans.
+    pub const fn new() -> Self {
+        Self {
+            state: Mutex::new(
+                Rank::Central,
+                State {
+                    buckets: [const { List::new() }; BUCKETS],
+                    spans: 0,
+                    live: 0,
+                    bitmaps: 0,
+                },
+            ),
+        }
+    }
+
+    /// Fills `out` with free objects, as many as there are in the spans at
+    /// hand, or in one new span. Returns how many, at least one, and whether
+    /// the first is zero.
+    pub fn take(
+        &self,
+        below: Below<'_>,
+        class: SizeClass,
+        out: &mut [usize],
+    ) -> Result<(usize, bool), OutOfMemory> {
+        let mut state = self.state.lock();
+        let mut result = state.take(out);
+        if result.0 == 0 {
+            let bitmap = state.take_bitmap(class);
+            drop(state);
+            let new = new_span(below, class, bitmap)?;
+            state = self.state.lock();
+            state.add(class, &new);
+            result = state.take(out);
+        }
+        Ok(result)
+    }
+
+    /// Takes objects of the class back. Aborts, in the name of `call`, on what
+    /// is not one or is free already.
+    pub fn put(&self, below: Below<'_>, class: SizeClass, objects: &[usize], call: Call) {
+        let empty = {
+            let mut state = self.state.lock();
+            let empty = List::new();
+            for &object in objects {
+                state.put(below.map, class, object, call, &empty);
+            }
+            empty
+        };
+        while let Some(span) = empty.first() {
+            empty.remove(span);
+            below.map.set_class(span, SizeClass::NONE);
+            below.pages.free(below.map, span, span.large_bytes());
+        }
+    }
+
+    /// Is this object of the class free? Aborts, in the name of `call`, if the
+    /// address is not an object's.
+    pub fn is_free(&self, span: &Span, address: usize, call: Call) -> bool {
+        let _state = self.state.lock();
+        span.is_free(address, call)
+    }
+
+    /// The figures.
+    pub fn stats(&self) -> ClassStats {
+        let state = self.state.lock();
+        ClassStats {
+            spans: state.spans,
+            live: state.live,
+        }
+    }
+
+    /// Checks the listed spans against themselves and the lists; aborts where
+    /// they differ.
+    pub fn check_invariants(&self, below: Below<'_>, class: SizeClass) {
+        let state = self.state.lock();
+        let (mut spans, mut live) = (0, 0);
+        for (_, region) in below.map.regions() {
+            let mut granule = 0;
+            while granule < REGION_BYTES >> GRANULE_SHIFT {
+                let address = region.start() + (granule << GRANULE_SHIFT);
+                granule += 1;
+                let Some(span) = below.map.slot_of(address) else {
+                    continue;
+                };
+                if region.start() == 0 || span.kind() != SpanKind::Small || span.class() != class {
+                    continue;
+                }
+                spans += 1;
+                live += span.live();
+                state.check_span(below.map, span);
+            }
+        }
+        if spans != state.spans || live != state.live {
+            fatal::inconsistent(
+                "a class's spans and its count differ, class",
+                class.number(),
+            );
+        }
+    }
+
+    /// The lock, for fork.
+    pub fn lock_for_fork(&self) {
+        self.state.lock_for_fork();
+    }
+
+    /// Ends [`CentralFreeList::lock_for_fork`].
+    ///
+    /// # Safety
+    /// As [`Mutex::unlock_after_fork`].
+    pub unsafe fn unlock_after_fork(&self) {
+        // SAFETY: by contract.
+        unsafe { self.state.unlock_after_fork() }
+    }
+}
+
+impl Default for CentralFreeList {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The bucket of a span by its share of free objects.
+fn bucket_of(span: &Span) -> u8 {
+    let objects = span.class().info().objects as usize;
+    let free = objects - span.live();
+    if free == 0 {
+        return UNLISTED;
+    }
+    ((free - 1) * BUCKETS / objects) as u8
+}
+
+/// A span that is about to become one of the class.
+struct NewSpan {
+    span: &'static Span,
+    bitmap: Option<&'static [Field<u64>]>,
+    clean: bool,
+}
+
+fn new_span(
+    below: Below<'_>,
+    class: SizeClass,
+    bitmap: Option<&'static [Field<u64>]>,
+) -> Result<NewSpan, OutOfMemory> {
+    let info = class.info();
+    let bitmap = match bitmap {
+        None if info.bitmap_words as usize > INLINE_WORDS => Some(new_bitmap(below, class)?),
+        bitmap => bitmap,
+    };
+    let granules = info.span_granules as usize;
+    let span = below
+        .pages
+        .allocate(below.map, below.metadata, granules, 1)?;
+    let bytes = granules << GRANULE_SHIFT;
+    let clean = below
+        .map
+        .region_of(span.start())
+        .is_some_and(|region| !region.is_touched(span.start() % REGION_BYTES, bytes));
+    below.map.set_class(span, class);
+    Ok(NewSpan {
+        span,
+        bitmap,
+        clean,
+    })
+}
+
+fn new_bitmap(below: Below<'_>, class: SizeClass) -> Result<&'static [Field<u64>], OutOfMemory> {
+    let words = class.info().bitmap_words as usize;
+    let memory = below.metadata.allocate_bytes(words * 8, 64)?;
+    // SAFETY: zeroed metadata of that length, ours for good.
+    Ok(unsafe { core::slice::from_raw_parts(memory.cast().as_ptr(), words) })
+}
+
+impl State {
+    /// Takes a span in: from here on it is one of the class.
+    fn add(&mut self, class: SizeClass, new: &NewSpan) {
+        new.span.begin_small(class, new.bitmap, new.clean);
+        new.span.bucket.set(UNLISTED);
+        self.spans += 1;
+        self.list(new.span);
+    }
+
+    fn take(&mut self, out: &mut [usize]) -> (usize, bool) {
+        let mut taken = 0;
+        let mut zero = false;
+        while taken < out.len() {
+            let Some(span) = self.buckets.iter().find_map(List::first) else {
+                break;
+            };
+            let (count, first_zero) = span.take(&mut out[taken..]);
+            if taken == 0 {
+                zero = first_zero;
+            }
+            taken += count;
+            self.list(span);
+        }
+        self.live += taken;
+        (taken, zero)
+    }
+
+    fn put(
+        &mut self,
+        map: &PageMap,
+        class: SizeClass,
+        object: usize,
+        call: Call,
+        empty: &List<Span>,
+    ) {
+        let span = match map.span_of(object) {
+            Some(span) if span.kind() == SpanKind::Small && span.class() == class => span,
+            // It was an object of this class when it came in.
+            _ => fatal::already_free(call, object),
+        };
+        span.put(object, call);
+        self.live -= 1;
+        if span.live() == 0 {
+            self.unlist(span);
+            self.spans -= 1;
+            self.keep_bitmap(span);
+            span.end_small();
+            empty.push(span);
+        } else {
+            self.list(span);
+        }
+    }
+
+    /// Puts a span into the list where it belongs now.
+    fn list(&mut self, span: &'static Span) {
+        let bucket = bucket_of(span);
+        if bucket == span.bucket.get() {
+            return;
+        }
+        self.unlist(span);
+        span.bucket.set(bucket);
+        if let Some(list) = self.buckets.get(bucket as usize) {
+            list.push(span);
+        }
+    }
+
+    fn unlist(&mut self, span: &'static Span) {
+        if let Some(list) = self.buckets.get(span.bucket.get() as usize) {
+            list.remove(span);
+        }
+        span.bucket.set(UNLISTED);
+    }
+
+    fn keep_bitmap(&mut self, span: &Span) {
+        let bitmap = span.bitmap(span.class().info());
+        if bitmap.len() > INLINE_WORDS {
+            bitmap[0].set(self.bitmaps as u64);
+            self.bitmaps = bitmap.as_ptr().expose_provenance();
+        }
+    }
+
+    fn take_bitmap(&mut self, class: SizeClass) -> Option<&'static [Field<u64>]> {
+        if self.bitmaps == 0 {
+            return None;
+        }
+        let words = class.info().bitmap_words as usize;
+        // SAFETY: `keep_bitmap` put it there: metadata of that length, which no
+        // span uses any more.
+        let bitmap: &[Field<u64>] = unsafe {
+            core::slice::from_raw_parts(core::ptr::with_exposed_provenance(self.bitmaps), words)
+        };
+        self.bitmaps = bitmap[0].get() as usize;
+        bitmap.iter().for_each(|word| word.set(0));
+        Some(bitmap)
+    }
+
+    fn check_span(&self, map: &PageMap, span: &'static Span) {
+        span.check_invariants();
+        let bucket = span.bucket.get();
+        if bucket != bucket_of(span) {
+            fatal::inconsistent("a span is in the wrong list", span.start());
+        }
+        if let Some(list) = self.buckets.get(bucket as usize)
+            && !list.iter().any(|listed| core::ptr::eq(listed, span))
+        {
+            fatal::inconsistent("a span with free objects is in no list", span.start());
+        }
+        if map.window().granules != 0
+            && map.class_of(span.start()) != span.class()
+            && map.class_of(span.end() - 1) != span.class()
+        {
+            fatal::inconsistent("the class table differs from a span", span.start());
+        }
+    }
+}

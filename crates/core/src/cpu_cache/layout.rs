@@ -1,0 +1,86 @@
+//! The memory of a cache slot: the heads of its lists, then their arrays.
+//!
+//! See `x86_64.rs` for what a list looks like. Arrays are powers of two of
+//! words, from [`FIRST_ARRAY`] to the slot's last word, which stays 0; an
+//! array's lowest word is 0 as long as a list uses it.
+#![allow(unsafe_code)] // Slots are raw memory, shared with assembly.
+
+use crate::size_class::CLASS_COUNT;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The logarithm of a slot's size.
+pub const SLOT_SHIFT: u32 = 19;
+
+/// A slot's size in bytes, most of it untouched.
+pub const SLOT_BYTES: usize = 1 << SLOT_SHIFT;
+
+/// The `top` of a list that somebody has stopped: the slot's last word.
+pub const STOPPED: u32 = (SLOT_BYTES - 8) as u32;
+
+/// Where the arrays begin.
+pub const FIRST_ARRAY: u32 = 1024;
+
+/// A slot in which every list is empty and full.
+#[repr(C, align(64))]
+pub struct EmptySlot([AtomicU64; CLASS_COUNT]);
+
+/// The slot of all threads before start-up and in lock mode.
+pub static EMPTY_SLOT: EmptySlot = EmptySlot([const { AtomicU64::new(0) }; CLASS_COUNT]);
+
+const _: () = assert!(CLASS_COUNT * 8 <= FIRST_ARRAY as usize);
+
+/// The words of a slot.
+#[derive(Clone, Copy)]
+pub struct SlotMemory {
+    start: *mut u8,
+}
+
+impl SlotMemory {
+    /// The slot at `start`.
+    ///
+    /// # Safety
+    /// `start` is a slot's first byte, readable for good.
+    pub unsafe fn new(start: *mut u8) -> Self {
+        Self { start }
+    }
+
+    /// The slot's first byte.
+    pub fn start(self) -> *mut u8 {
+        self.start
+    }
+
+    fn word32(self, offset: usize) -> &'static AtomicU32 {
+        debug_assert!(offset + 4 <= SLOT_BYTES);
+        // SAFETY: inside the slot, aligned, and never unmapped.
+        unsafe { &*self.start.add(offset).cast() }
+    }
+
+    /// The `top` of a class's list.
+    pub fn top(self, class: usize) -> &'static AtomicU32 {
+        self.word32(class * 8)
+    }
+
+    /// The `end` of a class's list.
+    pub fn end(self, class: usize) -> &'static AtomicU32 {
+        self.word32(class * 8 + 4)
+    }
+
+    /// The word at an offset.
+    pub fn word(self, offset: u32) -> &'static AtomicU64 {
+        debug_assert!(offset.is_multiple_of(8) && (offset as usize) < SLOT_BYTES);
+        // SAFETY: inside the slot, aligned, and never unmapped.
+        unsafe { &*self.start.add(offset as usize).cast() }
+    }
+
+    /// An object of an array.
+    pub fn object(self, offset: u32) -> usize {
+        // Relaxed: the array is the caller's, who stopped its list.
+        self.word(offset).load(Ordering::Relaxed) as usize
+    }
+
+    /// Sets an object of an array.
+    pub fn set_object(self, offset: u32, object: usize) {
+        // Relaxed: as above; setting `top` publishes it.
+        self.word(offset).store(object as u64, Ordering::Relaxed);
+    }
+}

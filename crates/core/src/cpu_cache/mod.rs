@@ -1,0 +1,422 @@
+//! CPU caches: for each CPU, an array of free objects of each class.
+//!
+//! A thread takes and puts objects in the cache of the CPU that it runs on, by
+//! a restartable sequence; or, where the system has none, in that of a slot
+//! that it shares with few other threads, taking each list for the moment
+//! ("lock mode"). One structure, two ways in: see `x86_64.rs` for what a list
+//! looks like.
+//!
+//! # Who may touch a list
+//! - *Going*: its `top` is an offset below [`layout::STOPPED`]. Anyone may take
+//!   or put one object: by a sequence on the slot's CPU, or in lock mode by
+//!   stopping it for the moment.
+//! - *Stopped*: it belongs to whoever stopped it. In rseq mode that is the
+//!   holder of the slot's lock, who did it by a sequence ([`x86_64::stop`]) or
+//!   remotely, by a swap and a barrier. All others go the slow way, find the
+//!   lock taken, and serve themselves from below.
+//!
+//! Always: an object is in one list at most, or with the program. Nothing here
+//! reads or writes an object's memory.
+//! Lock: a slot's, rank `CpuCache`; the slow paths only try it.
+#![allow(unsafe_code)] // Slots are raw memory.
+
+pub mod capacity;
+pub mod layout;
+mod slot;
+pub mod x86_64;
+
+use core::ptr::{NonNull, null_mut};
+
+use crate::central::{Below, CentralFreeList};
+use crate::fatal::Call;
+use crate::metadata::Metadata;
+use crate::os::{self, OutOfMemory, Protection};
+use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Field, Mutex, MutexGuard, Rank};
+use crate::transfer_cache::TransferCache;
+
+pub use crate::config::CacheMode as Mode;
+use layout::{SLOT_BYTES, STOPPED, SlotMemory};
+use slot::Slot;
+pub use slot::Taken;
+
+/// Slots in lock mode: four a CPU, so that few threads share one.
+const LOCK_SLOTS: (usize, usize) = (8, 256);
+
+/// The tiers below the CPU caches.
+#[derive(Clone, Copy)]
+pub struct Tiers<'a> {
+    /// The central free lists, by class.
+    pub central: &'a [CentralFreeList; CLASS_COUNT],
+    /// The transfer caches, by class.
+    pub transfer: &'a [TransferCache; CLASS_COUNT],
+    /// What is below these.
+    pub below: Below<'a>,
+}
+
+impl Tiers<'_> {
+    /// Takes objects of the class: how many, and whether the first is zero.
+    fn take(&self, class: SizeClass, out: &mut [usize]) -> Result<(usize, bool), OutOfMemory> {
+        let count = self.transfer[class.number()].take(out);
+        if count != 0 {
+            return Ok((count, false));
+        }
+        self.central[class.number()].take(self.below, class, out)
+    }
+
+    /// Sends objects of the class down.
+    fn put(&self, class: SizeClass, objects: &[usize]) {
+        let transfer = &self.transfer[class.number()];
+        if objects.len() < class.batch() || !transfer.put(self.below.metadata, class, objects) {
+            self.put_spans(class, objects);
+        }
+    }
+
+    /// Sends objects of the class down to their spans.
+    fn put_spans(&self, class: SizeClass, objects: &[usize]) {
+        self.central[class.number()].put(self.below, class, objects, Call::Flush);
+    }
+}
+
+/// A slot and its lock.
+struct SlotLock {
+    slot: Mutex<Slot>,
+    /// Fork has the lock. Another slot may be opened while it has: that one it
+    /// must not release.
+    held_for_fork: Field<u8>,
+}
+
+/// The CPU caches.
+pub struct CpuCaches {
+    mode: AtomicU8,
+    count: AtomicUsize,
+    /// The slots' memory, one behind the other.
+    memory: AtomicPtr<u8>,
+    /// The slots' locks, each null until its first use.
+    slots: AtomicPtr<AtomicPtr<SlotLock>>,
+    /// The number that the next thread gets in lock mode.
+    next_thread: AtomicU32,
+}
+
+impl CpuCaches {
+    /// Without slots: everything is served from below.
+    pub const fn new() -> Self {
+        Self {
+            mode: AtomicU8::new(0),
+            count: AtomicUsize::new(0),
+            memory: AtomicPtr::new(null_mut()),
+            slots: AtomicPtr::new(null_mut()),
+            next_thread: AtomicU32::new(0),
+        }
+    }
+
+    /// How the caches are entered.
+    pub fn mode(&self) -> Mode {
+        // Relaxed: written by `start`, before anyone else is here.
+        match self.mode.load(Ordering::Relaxed) {
+            1 => Mode::Rseq,
+            _ => Mode::Lock,
+        }
+    }
+
+    /// Sets the caches up, by restartable sequences if `wanted` and the system
+    /// has what they take. Called once, before any other method.
+    pub fn start(&self, metadata: &Metadata, wanted: Mode) {
+        let rseq = match wanted {
+            Mode::Rseq => os::rseq_offset().filter(|_| os::register_membarrier_rseq()),
+            Mode::Lock => None,
+        };
+        let cpus = os::possible_cpus();
+        if let Some(offset) = rseq
+            && self.reserve(metadata, cpus)
+        {
+            self.mode.store(1, Ordering::Relaxed);
+            self.open_entry(offset);
+            return;
+        }
+        let mut count = (4 * cpus).clamp(LOCK_SLOTS.0, LOCK_SLOTS.1);
+        while count != 0 && !self.reserve(metadata, count) {
+            count /= 2;
+        }
+    }
+
+    /// Reserves memory for `count` slots. It reads as zeros, which is a list
+    /// that is empty and full; it is opened for writing slot by slot.
+    fn reserve(&self, metadata: &Metadata, count: usize) -> bool {
+        let pointer = size_of::<AtomicPtr<SlotLock>>();
+        let Ok(slots) = metadata.allocate_bytes(count * pointer, pointer) else {
+            return false;
+        };
+        let Ok(memory) = os::map(count * SLOT_BYTES, Protection::Read) else {
+            return false;
+        };
+        os::do_not_dump(memory, count * SLOT_BYTES);
+        // Relaxed: nobody else is here yet.
+        self.slots.store(slots.cast().as_ptr(), Ordering::Relaxed);
+        self.memory.store(memory, Ordering::Relaxed);
+        self.count.store(count, Ordering::Relaxed);
+        true
+    }
+
+    /// Shows the fast path its way in. Until the last word is written, each
+    /// thread has the placeholder's number, 0, and finds the empty slot, or
+    /// slot 0, which is as empty: nothing can be in it yet. (The process has one
+    /// thread now: to create another takes an allocation.)
+    fn open_entry(&self, rseq_offset: isize) {
+        let entry = x86_64::entry();
+        let number = match os::rseq_has_concurrency_id() {
+            true => RSEQ_CONCURRENCY_ID,
+            false => RSEQ_CPU_ID,
+        };
+        let memory = self.memory.load(Ordering::Relaxed);
+        let distance = rseq_offset.wrapping_sub(os::thread_locals_offset());
+        // Release, each: the fast path's loads are in order on x86-64.
+        entry.number_offset.store(number, Ordering::Release);
+        entry.slots.store(memory, Ordering::Release);
+        let distance = distance as usize;
+        entry.rseq_distance.store(distance, Ordering::Release);
+    }
+
+    /// The slot of the calling thread, locked, if nobody has it.
+    fn enter(&self, metadata: &Metadata) -> Option<MutexGuard<'static, Slot>> {
+        let number = match self.mode() {
+            Mode::Rseq => x86_64::current_slot()?,
+            Mode::Lock => self.thread_slot()?,
+        };
+        let slot = self
+            .slot(number)
+            .or_else(|| self.open_slot(metadata, number))?;
+        if self.mode() == Mode::Lock {
+            os::thread_locals().cache_slot.set(number as u32 + 1);
+        }
+        slot.slot.try_lock()
+    }
+
+    /// The number of the calling thread's slot in lock mode.
+    fn thread_slot(&self) -> Option<usize> {
+        let mine = os::thread_locals().cache_slot.get() as usize;
+        if mine != 0 {
+            return Some(mine - 1);
+        }
+        let count = self.count.load(Ordering::Relaxed);
+        // Relaxed: threads only want to differ.
+        let next = self.next_thread.fetch_add(1, Ordering::Relaxed) as usize;
+        next.checked_rem(count)
+    }
+
+    fn slot(&self, number: usize) -> Option<&'static SlotLock> {
+        if number >= self.count.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: inside the table of `count` pointers. Acquire: pairs with the
+        // Release in `open_slot`.
+        unsafe {
+            let slots = self.slots.load(Ordering::Relaxed);
+            (*slots.add(number)).load(Ordering::Acquire).as_ref()
+        }
+    }
+
+    /// Opens a slot at its first use. Two threads may come at once: one slot is
+    /// then thrown away, before anything was in it.
+    #[cold]
+    fn open_slot(&self, metadata: &Metadata, number: usize) -> Option<&'static SlotLock> {
+        if number >= self.count.load(Ordering::Relaxed) {
+            return None;
+        }
+        let start = self
+            .memory
+            .load(Ordering::Relaxed)
+            .wrapping_add(number * SLOT_BYTES);
+        // SAFETY: the slot's memory, which nobody can have written to.
+        unsafe { os::protect(start, SLOT_BYTES, Protection::ReadWrite).ok()? };
+        let place: NonNull<SlotLock> = metadata.allocate().ok()?;
+        // SAFETY: `place` is ours and large enough; the slot's memory is mapped
+        // for good. The pointer table has `number`.
+        unsafe {
+            let slot = Slot::new(SlotMemory::new(start), number, self.mode());
+            place.write(SlotLock {
+                slot: Mutex::new(Rank::CpuCache, slot),
+                held_for_fork: Field::new(0),
+            });
+            let entry = &*self.slots.load(Ordering::Relaxed).add(number);
+            // Release: pairs with the Acquire in `slot`. Acquire: the other
+            // thread's slot is used if it was first.
+            let _ = entry.compare_exchange(
+                null_mut(),
+                place.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+        }
+        self.slot(number)
+    }
+
+    /// Takes an object of the class from this thread's cache, if one is there.
+    #[inline]
+    pub fn take(&self, class: SizeClass) -> Option<usize> {
+        match self.mode() {
+            Mode::Rseq => NonNull::new(x86_64::take(class.number())).map(|p| p.addr().get()),
+            Mode::Lock => self.take_locked(class),
+        }
+    }
+
+    /// Puts an object of the class into this thread's cache, if it has room.
+    ///
+    /// # Safety
+    /// The object is of the class, and the caller's, who gives it up.
+    #[inline]
+    pub unsafe fn put(&self, class: SizeClass, object: usize) -> bool {
+        match self.mode() {
+            // SAFETY: by contract.
+            Mode::Rseq => unsafe { x86_64::put(object, class.number()) },
+            Mode::Lock => self.put_locked(class, object),
+        }
+    }
+
+    /// The memory of this thread's slot in lock mode, if it has one.
+    fn own_memory(&self) -> Option<SlotMemory> {
+        let number = os::thread_locals().cache_slot.get().checked_sub(1)? as usize;
+        let memory = self.memory.load(Ordering::Relaxed);
+        // SAFETY: `enter` opened the slot before it noted its number.
+        Some(unsafe { SlotMemory::new(memory.add(number * SLOT_BYTES)) })
+    }
+
+    fn take_locked(&self, class: SizeClass) -> Option<usize> {
+        let memory = self.own_memory()?;
+        let top = memory.top(class.number());
+        // Acquire: pairs with the Release of whoever set the list going.
+        let old = top.swap(STOPPED, Ordering::Acquire);
+        if old == STOPPED {
+            return None;
+        }
+        let object = memory.object(old);
+        let new = if object == 0 { old } else { old - 8 };
+        // Release: pairs with the Acquire above.
+        top.store(new, Ordering::Release);
+        (object != 0).then_some(object)
+    }
+
+    fn put_locked(&self, class: SizeClass, object: usize) -> bool {
+        let Some(memory) = self.own_memory() else {
+            return false;
+        };
+        let top = memory.top(class.number());
+        // Acquire and Release: as in `take_locked`.
+        let old = top.swap(STOPPED, Ordering::Acquire);
+        if old == STOPPED {
+            return false;
+        }
+        let room = old < memory.end(class.number()).load(Ordering::Relaxed);
+        if room {
+            memory.set_object(old + 8, object);
+        }
+        top.store(if room { old + 8 } else { old }, Ordering::Release);
+        room
+    }
+
+    /// Takes an object where [`CpuCaches::take`] found none: draws a batch from
+    /// below.
+    #[cold]
+    #[inline(never)]
+    pub fn take_slow(&self, tiers: Tiers<'_>, class: SizeClass) -> Result<Taken, OutOfMemory> {
+        if let Some(mut slot) = self.enter(tiers.below.metadata)
+            && let Some(taken) = slot.take(tiers, class)
+        {
+            return taken;
+        }
+        let mut one = [0];
+        let (_, zero) = tiers.take(class, &mut one)?;
+        let [object] = one;
+        Ok(Taken { object, zero })
+    }
+
+    /// Puts an object where [`CpuCaches::put`] found no room: sends a batch
+    /// down, or makes room. `call` is who gave it.
+    ///
+    /// # Safety
+    /// As [`CpuCaches::put`].
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn put_slow(&self, tiers: Tiers<'_>, class: SizeClass, object: usize, call: Call) {
+        let mut objects = [0; MAX_BATCH];
+        if let Some(mut slot) = self.enter(tiers.below.metadata)
+            && let Some(count) = slot.put(tiers, class, object, &mut objects)
+        {
+            drop(slot);
+            if count != 0 {
+                tiers.put(class, &objects[..count]);
+            }
+            return;
+        }
+        tiers.central[class.number()].put(tiers.below, class, &[object], call);
+    }
+
+    fn each_slot(&self) -> impl Iterator<Item = &'static SlotLock> {
+        (0..self.count.load(Ordering::Relaxed)).filter_map(|number| self.slot(number))
+    }
+
+    /// Sends the objects of all caches, those of other CPUs included, and of
+    /// the transfer caches down to their spans. A cache that cannot be stopped,
+    /// because the system refuses the barrier, stays as it is.
+    pub fn drain(&self, tiers: Tiers<'_>) {
+        for slot in self.each_slot() {
+            slot.slot.lock().drain(tiers);
+        }
+        for class in SizeClass::all() {
+            let mut objects = [0; MAX_BATCH];
+            loop {
+                let count = tiers.transfer[class.number()].take(&mut objects);
+                if count == 0 {
+                    break;
+                }
+                tiers.put_spans(class, &objects[..count]);
+            }
+        }
+    }
+
+    /// Objects of the class in all caches, about.
+    pub fn count(&self, class: SizeClass) -> usize {
+        self.each_slot()
+            .map(|slot| slot.slot.lock().count(class))
+            .sum()
+    }
+
+    /// Takes all locks and, in lock mode, stops all lists, for fork.
+    pub fn lock_for_fork(&self) {
+        for slot in self.each_slot() {
+            slot.slot.lock_for_fork();
+            // SAFETY: just locked, and until `unlock_after_fork`.
+            unsafe { slot.slot.value_during_fork() }.hold_for_fork();
+            slot.held_for_fork.set(1);
+        }
+    }
+
+    /// Ends [`CpuCaches::lock_for_fork`].
+    ///
+    /// # Safety
+    /// As [`Mutex::unlock_after_fork`].
+    pub unsafe fn unlock_after_fork(&self) {
+        for slot in self.each_slot() {
+            if slot.held_for_fork.get() == 0 {
+                continue;
+            }
+            slot.held_for_fork.set(0);
+            // SAFETY: by contract locked.
+            unsafe {
+                slot.slot.value_during_fork().resume_after_fork();
+                slot.slot.unlock_after_fork();
+            }
+        }
+    }
+}
+
+impl Default for CpuCaches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where `struct rseq` has the CPU's number, and the concurrency id.
+const RSEQ_CPU_ID: usize = 4;
+const RSEQ_CONCURRENCY_ID: usize = 24;

@@ -1,0 +1,400 @@
+//! The heap: what an allocation and a free do, over all tiers.
+//!
+//! Small objects (up to 256 KiB) go through the CPU caches, large ones to the
+//! page heap. The fast paths stand in the CPU caches' assembly; what is here
+//! is what they fall back on, and what has no fast path.
+//!
+//! Always: errno is kept. A pointer that is not an object of the heap, or is
+//! free already, is named and ends the process, in the name of the [`Call`].
+//! Locks: none of its own but `standstill` (rank `Heap`), for work on the whole
+//! heap: trimming, checking, fork.
+#![allow(unsafe_code)] // Hands out memory, copies and zeroes it.
+
+use core::ptr::null_mut;
+
+use crate::central::{Below, CentralFreeList, ClassStats};
+use crate::config::Config;
+use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
+use crate::fatal::{self, Call};
+use crate::metadata::Metadata;
+use crate::os::{OutOfMemory, PAGE_BYTES};
+use crate::page_heap::{PageHeap, PageHeapStats};
+use crate::page_map::PageMap;
+use crate::region::REGION_BYTES;
+use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
+use crate::span::{Span, SpanKind};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, Once, Rank};
+use crate::transfer_cache::TransferCache;
+
+mod fork;
+mod large;
+
+/// All tiers of a heap.
+pub struct Heap {
+    started: Once,
+    standstill: Mutex<()>,
+    caches: CpuCaches,
+    transfer: [TransferCache; CLASS_COUNT],
+    central: [CentralFreeList; CLASS_COUNT],
+    pages: PageHeap,
+    map: PageMap,
+    metadata: Metadata,
+}
+
+/// The heap of this process. There is one: its fast paths know where it is.
+pub static HEAP: Heap = Heap::new();
+
+/// Figures of the heap, in bytes, as of one moment where nobody else is at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeapStats {
+    /// Objects of the program's, at their class's size.
+    pub live_small: usize,
+    /// The same in number.
+    pub live_small_count: usize,
+    /// Large objects.
+    pub live_large: usize,
+    /// Free objects in the caches of CPUs and in transfer caches.
+    pub cached: usize,
+    /// Free objects in spans that hold others, and what spans leave unused.
+    pub fragmented: usize,
+    /// What the page heap has.
+    pub pages: PageHeapStats,
+    /// The allocator's own books.
+    pub metadata: usize,
+}
+
+impl Heap {
+    const fn new() -> Self {
+        Self {
+            started: Once::new(),
+            standstill: Mutex::new(Rank::Heap, ()),
+            caches: CpuCaches::new(),
+            transfer: [const { TransferCache::new() }; CLASS_COUNT],
+            central: [const { CentralFreeList::new() }; CLASS_COUNT],
+            pages: PageHeap::new(),
+            map: PageMap::new(),
+            metadata: Metadata::new(),
+        }
+    }
+
+    fn below(&self) -> Below<'_> {
+        Below {
+            map: &self.map,
+            pages: &self.pages,
+            metadata: &self.metadata,
+        }
+    }
+
+    fn tiers(&self) -> Tiers<'_> {
+        Tiers {
+            central: &self.central,
+            transfer: &self.transfer,
+            below: self.below(),
+        }
+    }
+
+    /// Sets the heap up at its first use.
+    fn ensure_started(&self) {
+        if !self.started.is_done() {
+            self.started.call(|| {
+                let config = Config::from_environment();
+                self.caches.start(&self.metadata, config.cache_mode);
+            });
+            // Libc may allocate in there: the heap is ready for it.
+            fork::register();
+        }
+    }
+
+    /// How the CPU caches are entered.
+    pub fn cache_mode(&self) -> Mode {
+        self.ensure_started();
+        self.caches.mode()
+    }
+
+    /// Shows the fast path of `free` the page map's window, once there is one.
+    fn open_window(&self) {
+        let entry = x86_64::entry();
+        if entry.window_granules.load(Ordering::Relaxed) == 0 {
+            let window = self.map.window();
+            entry.window_base.store(window.base, Ordering::Relaxed);
+            let table = window.table.cast_mut();
+            entry.table.store(table, Ordering::Relaxed);
+            // Release: on x86-64 the fast path, which looks at the length
+            // first, then sees the other two.
+            let granules = &entry.window_granules;
+            granules.store(window.granules, Ordering::Release);
+        }
+    }
+
+    /// An object of the class.
+    #[inline]
+    pub fn allocate_class(&self, class: SizeClass) -> *mut u8 {
+        match self.caches.take(class) {
+            Some(object) => pointer(object),
+            None => self.allocate_class_slow(class).0,
+        }
+    }
+
+    /// As [`Heap::allocate_class`] where the cache has none. Also tells whether
+    /// the object is known to be zero.
+    #[cold]
+    #[inline(never)]
+    fn allocate_class_slow(&self, class: SizeClass) -> (*mut u8, bool) {
+        self.ensure_started();
+        let taken = self
+            .caches
+            .take_slow(self.tiers(), class)
+            .or_else(|_| self.reclaim_and_retry(|| self.caches.take_slow(self.tiers(), class)));
+        self.open_window();
+        match taken {
+            Ok(Taken { object, zero }) => (pointer(object), zero),
+            Err(OutOfMemory) => (null_mut(), false),
+        }
+    }
+
+    /// Gives everything that is free back to the system, address space
+    /// included, and tries once more: a limit may stand in the way.
+    #[cold]
+    fn reclaim_and_retry<T>(
+        &self,
+        retry: impl Fn() -> Result<T, OutOfMemory>,
+    ) -> Result<T, OutOfMemory> {
+        {
+            let _still = self.standstill.lock();
+            self.caches.drain(self.tiers());
+            self.pages.release_free(&self.map);
+            self.pages.unmap_free(&self.map);
+        }
+        retry()
+    }
+
+    /// Memory for `bytes`; null where there is none. At a multiple of 16 from
+    /// 16 bytes up, of 8 below.
+    #[inline]
+    pub fn allocate(&self, bytes: usize) -> *mut u8 {
+        match SizeClass::for_size(bytes) {
+            Some(class) => self.allocate_class(class),
+            None => self.allocate_large(bytes, 1).0,
+        }
+    }
+
+    /// Memory for `bytes` at a multiple of `align`, a power of two.
+    pub fn allocate_aligned(&self, bytes: usize, align: usize) -> *mut u8 {
+        match SizeClass::for_layout(bytes, align) {
+            Some(class) => self.allocate_class(class),
+            None => self.allocate_large(bytes, align).0,
+        }
+    }
+
+    /// Zeroed memory for `bytes` at a multiple of `align`, a power of two.
+    /// What the system has just zeroed is not zeroed again.
+    pub fn allocate_zeroed(&self, bytes: usize, align: usize) -> *mut u8 {
+        let Some(class) = SizeClass::for_layout(bytes, align) else {
+            return self.allocate_large_zeroed(bytes, align);
+        };
+        let (object, zero) = match self.caches.take(class) {
+            Some(object) => (pointer(object), false),
+            None => self.allocate_class_slow(class),
+        };
+        if !zero && !object.is_null() {
+            // SAFETY: the object is ours, of at least that many bytes.
+            unsafe { object.write_bytes(0, bytes) };
+        }
+        object
+    }
+
+    /// Gives an object of the class back.
+    ///
+    /// # Safety
+    /// `object` is an object of that class that the heap handed out, and nobody
+    /// uses it any more.
+    #[inline]
+    pub unsafe fn free_class(&self, object: *mut u8, class: SizeClass, call: Call) {
+        let address = object.expose_provenance();
+        // SAFETY: by contract.
+        unsafe {
+            if !self.caches.put(class, address) {
+                self.caches.put_slow(self.tiers(), class, address, call);
+            }
+        }
+    }
+
+    /// Gives an object back; nothing for null. Ends the process on what is not
+    /// one.
+    ///
+    /// # Safety
+    /// Nobody uses the object any more.
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn free(&self, object: *mut u8, call: Call) {
+        if object.is_null() {
+            return;
+        }
+        let address = object.expose_provenance();
+        let span = self.span_or_die(address, call);
+        if span.kind() == SpanKind::Small {
+            let class = span.class();
+            self.check_small(span, address, call);
+            // SAFETY: checked to be an object of the class; by contract nobody
+            // uses it.
+            unsafe { self.free_class(object, class, call) };
+        } else {
+            self.free_large(span);
+        }
+    }
+
+    /// The bytes that the program may use of an object.
+    ///
+    /// Ends the process, in the name of `call`, on what is not an object.
+    pub fn usable_size(&self, object: *mut u8, call: Call) -> usize {
+        let address = object.expose_provenance();
+        let span = self.span_or_die(address, call);
+        if span.kind() == SpanKind::Small {
+            self.check_small(span, address, call);
+            span.class().bytes()
+        } else {
+            span.large_bytes()
+        }
+    }
+
+    /// Changes an object's size; it may move. Null where there is no memory:
+    /// the object is then as it was.
+    ///
+    /// # Safety
+    /// `object` is not null, nobody else uses it, and if it moves nobody uses
+    /// the old one any more.
+    pub unsafe fn reallocate(&self, object: *mut u8, bytes: usize) -> *mut u8 {
+        let address = object.expose_provenance();
+        let span = self.span_or_die(address, Call::Realloc);
+        if span.kind() != SpanKind::Small {
+            return self.reallocate_large(span, bytes);
+        }
+        self.check_small(span, address, Call::Realloc);
+        let class = span.class();
+        let old = class.bytes();
+        if bytes <= old && wastes_little(bytes, old) {
+            return object;
+        }
+        let new = self.allocate(bytes);
+        if !new.is_null() {
+            // SAFETY: both objects have that many bytes, and are apart; the
+            // old one is given up.
+            unsafe {
+                new.copy_from_nonoverlapping(object, old.min(bytes));
+                self.free_class(object, class, Call::Realloc);
+            }
+        }
+        new
+    }
+
+    /// The span of an object; ends the process where the address is in none.
+    fn span_or_die(&self, address: usize, call: Call) -> &'static Span {
+        match self.map.span_of(address) {
+            Some(span) if span.kind() == SpanKind::Small || span.start() == address => span,
+            Some(span) => fatal::interior(call, address, span.start(), span.large_bytes()),
+            None => self.die_without_span(address, call),
+        }
+    }
+
+    #[cold]
+    fn die_without_span(&self, address: usize, call: Call) -> ! {
+        if let Some(span) = self.map.large_span_around(address) {
+            fatal::interior(call, address, span.start(), span.large_bytes());
+        }
+        if self.pages.is_free(&self.map, address) {
+            fatal::already_free(call, address);
+        }
+        fatal::foreign(call, address)
+    }
+
+    /// Ends the process where the address is not a small object's, or the
+    /// object is free in its span.
+    fn check_small(&self, span: &Span, address: usize, call: Call) {
+        // No lock: the word with the object's bit may change under us, but the
+        // bit itself only by misuse.
+        if span.is_free(address, call) {
+            fatal::already_free(call, address);
+        }
+    }
+
+    /// Gives all free memory back to the system: empties the caches of all
+    /// CPUs and the transfer caches into their spans, and releases the pages of
+    /// free ones. Returns the bytes given back.
+    pub fn trim(&self) -> usize {
+        self.ensure_started();
+        let _still = self.standstill.lock();
+        self.caches.drain(self.tiers());
+        self.pages.release_free(&self.map)
+    }
+
+    /// Walks every tier and checks that the books agree; ends the process where
+    /// they do not. Empties the caches first, so that every object of theirs is
+    /// seen by its span.
+    pub fn check_invariants(&self) {
+        self.ensure_started();
+        let _still = self.standstill.lock();
+        self.caches.drain(self.tiers());
+        for class in SizeClass::all() {
+            self.central[class.number()].check_invariants(self.below(), class);
+        }
+        self.pages.check_invariants(&self.map);
+    }
+
+    /// The figures of one class, and its free objects in caches.
+    pub fn class_stats(&self, class: SizeClass) -> (ClassStats, usize) {
+        let cached = self.caches.count(class) + self.transfer[class.number()].len();
+        (self.central[class.number()].stats(), cached)
+    }
+
+    /// The figures.
+    pub fn stats(&self) -> HeapStats {
+        self.ensure_started();
+        let mut stats = HeapStats {
+            pages: self.pages.stats(&self.map),
+            metadata: self.metadata.usage().1,
+            ..HeapStats::default()
+        };
+        let mut small_spans = 0;
+        for class in SizeClass::all() {
+            let (spans, cached) = self.class_stats(class);
+            let live = spans.live.saturating_sub(cached);
+            stats.live_small += live * class.bytes();
+            stats.live_small_count += live;
+            stats.cached += cached * class.bytes();
+            small_spans += spans.spans * class.info().span_granules as usize * GRANULE_BYTES;
+        }
+        stats.fragmented = small_spans.saturating_sub(stats.live_small + stats.cached);
+        stats.live_large = stats.pages.in_use.saturating_sub(small_spans);
+        stats
+    }
+}
+
+/// May an object of `old` bytes stay where it is for `bytes`? A quarter may be
+/// wasted.
+fn wastes_little(bytes: usize, old: usize) -> bool {
+    bytes >= old - old / 4 || old <= 64 && bytes >= old / 2
+}
+
+fn pointer(address: usize) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(address)
+}
+
+/// Zeroes the pages of a new large object that may hold something.
+fn zero_touched(map: &PageMap, span: &Span, bytes: usize) {
+    let mut at = span.start();
+    let end = at + bytes;
+    while at < end {
+        let first = at % REGION_BYTES;
+        let length = (REGION_BYTES - first).min(end - at);
+        if let Some(region) = map.region_of(at) {
+            let base = at - first;
+            region.each_touched(first, length, |page, run| {
+                debug_assert!(page.is_multiple_of(PAGE_BYTES));
+                // SAFETY: pages of the span, which is the caller's.
+                unsafe { pointer(base + page).write_bytes(0, run) };
+            });
+        }
+        at += length;
+    }
+}

@@ -1,0 +1,58 @@
+//! fork(2): the child gets a heap on which nobody is in the middle of anything.
+//!
+//! Before a fork every lock is taken, in the order of ranks, and in lock mode
+//! every list of the CPU caches is stopped; afterwards they are released in the
+//! parent and in the child alike. A restartable sequence that another thread is
+//! in at that moment has either written its last word, or not: the kernel
+//! copies the pages of a process so that what one thread wrote before something
+//! else is there if that is (`dup_mmap`, which keeps faults waiting until all
+//! tables are copied).
+//!
+//! The handlers run last before the fork and first after it, since they are
+//! registered by the first allocation: those of others may allocate.
+#![allow(unsafe_code)] // Locks without guards.
+
+use super::HEAP;
+use crate::os;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// Registers the handlers, once. Libc may allocate meanwhile.
+pub fn register() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: only whoever comes first is to do it.
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        os::at_fork(before, after, after);
+    }
+}
+
+extern "C" fn before() {
+    HEAP.standstill.lock_for_fork();
+    HEAP.caches.lock_for_fork();
+    for transfer in &HEAP.transfer {
+        transfer.lock_for_fork();
+    }
+    for central in &HEAP.central {
+        central.lock_for_fork();
+    }
+    HEAP.pages.lock_for_fork();
+    HEAP.map.lock_for_fork();
+    HEAP.metadata.lock_for_fork();
+}
+
+extern "C" fn after() {
+    // SAFETY: `before` ran in this thread, or in the one that this process is a
+    // copy of.
+    unsafe {
+        HEAP.metadata.unlock_after_fork();
+        HEAP.map.unlock_after_fork();
+        HEAP.pages.unlock_after_fork();
+        for central in &HEAP.central {
+            central.unlock_after_fork();
+        }
+        for transfer in &HEAP.transfer {
+            transfer.unlock_after_fork();
+        }
+        HEAP.caches.unlock_after_fork();
+        HEAP.standstill.unlock_after_fork();
+    }
+}

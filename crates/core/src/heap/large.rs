@@ -1,0 +1,135 @@
+//! Large objects: whole spans.
+
+use core::ptr::null_mut;
+
+use super::{Heap, pointer, wastes_little, zero_touched};
+use crate::os::{self, OutOfMemory, PAGE_BYTES};
+use crate::region::{REGION_BYTES, REGION_GRANULES};
+use crate::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES};
+use crate::span::Span;
+
+/// A large object from this size on is given back to the system when it is
+/// freed, not kept for the next: as much as glibc's `M_MMAP_THRESHOLD_MAX`.
+const KEEP_BYTES: usize = 32 << 20;
+
+/// The most that can be asked for (`PTRDIFF_MAX`).
+const MAX_BYTES: usize = isize::MAX as usize;
+
+impl Heap {
+    /// A large object, and its span. Sizes up to [`MAX_SMALL_BYTES`] come here,
+    /// too, for their alignment.
+    #[cold]
+    #[inline(never)]
+    pub fn allocate_large(&self, bytes: usize, align: usize) -> (*mut u8, Option<&'static Span>) {
+        if bytes > MAX_BYTES - align {
+            return (null_mut(), None);
+        }
+        self.ensure_started();
+        let granules = granules_of(bytes);
+        let align = align.div_ceil(GRANULE_BYTES);
+        let allocate = || {
+            self.pages
+                .allocate(&self.map, &self.metadata, granules, align)
+        };
+        let span = allocate().or_else(|_| self.reclaim_and_retry(allocate));
+        self.open_window();
+        match span {
+            Ok(span) => {
+                span.set_large_bytes(usable_bytes(bytes));
+                (pointer(span.start()), Some(span))
+            }
+            Err(OutOfMemory) => (null_mut(), None),
+        }
+    }
+
+    /// As [`Heap::allocate_large`], zeroed: only pages that had another use are.
+    pub fn allocate_large_zeroed(&self, bytes: usize, align: usize) -> *mut u8 {
+        let (object, span) = self.allocate_large(bytes, align);
+        if let Some(span) = span {
+            zero_touched(&self.map, span, bytes);
+        }
+        object
+    }
+
+    /// Takes a large object's span back.
+    pub fn free_large(&self, span: &'static Span) {
+        let bytes = span.large_bytes();
+        if bytes >= KEEP_BYTES && release(span) {
+            self.pages.free_released(&self.map, span);
+        } else {
+            self.pages.free(&self.map, span, bytes);
+        }
+    }
+
+    /// Changes a large object's size: in place where it can, else by moving its
+    /// pages, else by copying.
+    pub(super) fn reallocate_large(&self, span: &'static Span, bytes: usize) -> *mut u8 {
+        if bytes > MAX_BYTES - REGION_BYTES {
+            return null_mut();
+        }
+        let old = span.large_bytes();
+        if self.resize_in_place(span, bytes) {
+            return pointer(span.start());
+        }
+        let granules = granules_of(bytes);
+        let moves = bytes > old
+            && old >= REGION_BYTES
+            && span.start().is_multiple_of(REGION_BYTES)
+            && granules > REGION_GRANULES;
+        if moves {
+            let (pages, map) = (&self.pages, &self.map);
+            let new = pages.move_large(map, &self.metadata, span, old, granules);
+            if let Ok(Some(new)) = new {
+                new.set_large_bytes(usable_bytes(bytes));
+                return pointer(new.start());
+            }
+        }
+        let new = self.allocate(bytes);
+        if !new.is_null() {
+            copy(span, new, old.min(bytes));
+            self.free_large(span);
+        }
+        new
+    }
+
+    fn resize_in_place(&self, span: &'static Span, bytes: usize) -> bool {
+        let (old, old_granules) = (span.large_bytes(), span.granules());
+        if bytes <= MAX_SMALL_BYTES && !wastes_little(bytes, old) {
+            return false;
+        }
+        let granules = granules_of(bytes);
+        if granules > old_granules {
+            if !self.pages.extend(&self.map, span, granules) {
+                return false;
+            }
+        } else if granules < old_granules {
+            self.pages.shrink(&self.map, span, granules);
+        } else if bytes <= old && wastes_little(bytes, old) {
+            return true;
+        }
+        span.set_large_bytes(usable_bytes(bytes));
+        true
+    }
+}
+
+/// Whole pages: what a large object's owner may use.
+fn usable_bytes(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(PAGE_BYTES)
+}
+
+fn granules_of(bytes: usize) -> usize {
+    bytes.max(1).div_ceil(GRANULE_BYTES)
+}
+
+fn release(span: &Span) -> bool {
+    let bytes = span.granules() * GRANULE_BYTES;
+    // SAFETY: the object's owner has given it up, and the span is not in the
+    // page heap's lists yet.
+    unsafe { os::decommit(pointer(span.start()), bytes) }
+}
+
+fn copy(span: &Span, new: *mut u8, bytes: usize) {
+    // SAFETY: both objects are the caller's, have that many bytes, and are
+    // apart.
+    unsafe { new.copy_from_nonoverlapping(pointer(span.start()), bytes) };
+}

@@ -1,0 +1,251 @@
+//! System calls. All go through `syscall(2)` of libc, so that a program which
+//! replaces `mmap` or `madvise` does not find itself called by its allocator.
+#![allow(unsafe_code)] // System calls take raw addresses.
+
+use core::sync::atomic::AtomicU32;
+
+use libc::{c_int, c_long};
+
+use super::OutOfMemory;
+
+/// What may be done with the pages of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing: a guard, or address space to be used later.
+    None,
+    /// Reading. Untouched pages read as zeros and cost nothing; such a mapping
+    /// counts neither as data (RLIMIT_DATA) nor as committed memory.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+impl Protection {
+    fn bits(self) -> c_int {
+        match self {
+            Protection::None => libc::PROT_NONE,
+            Protection::Read => libc::PROT_READ,
+            Protection::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        }
+    }
+}
+
+/// Makes a system call and keeps errno. Returns its result, or the error
+/// number as a negative value.
+///
+/// # Safety
+/// As the system call's.
+unsafe fn call(number: c_long, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: errno's address is valid for the calling thread as long as it
+    // runs (errno(3)).
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let kept = *errno;
+    // SAFETY: the caller answers for the call; six words are what any takes.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result == -1 {
+        let error = *errno;
+        *errno = kept;
+        return -(error as isize);
+    }
+    result as isize
+}
+
+/// Maps `bytes` of private anonymous memory, wherever the system likes.
+pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let arguments = [
+        0,
+        bytes,
+        protection.bits() as usize,
+        flags as usize,
+        usize::MAX,
+        0,
+    ];
+    // SAFETY: a new mapping at an address of the system's choice touches no
+    // memory that is in use.
+    match unsafe { call(libc::SYS_mmap, arguments) } {
+        address if address > 0 => Ok(address as *mut u8),
+        _ => Err(OutOfMemory),
+    }
+}
+
+/// As [`map`], at a multiple of `align` (a power of two).
+pub fn map_aligned(
+    bytes: usize,
+    align: usize,
+    protection: Protection,
+) -> Result<*mut u8, OutOfMemory> {
+    let first = map(bytes, protection)?;
+    if first.addr().is_multiple_of(align) {
+        return Ok(first);
+    }
+    // SAFETY: just mapped, and known to nobody else.
+    unsafe { unmap(first, bytes) };
+    let padded = bytes.checked_add(align).ok_or(OutOfMemory)?;
+    let start = map(padded, protection)?;
+    let lead = start.addr().next_multiple_of(align) - start.addr();
+    let aligned = start.wrapping_add(lead);
+    // SAFETY: just mapped, and known to nobody else; what stands before and
+    // after the aligned part is not used.
+    unsafe {
+        if lead != 0 {
+            unmap(start, lead);
+        }
+        if align != lead {
+            unmap(aligned.wrapping_add(bytes), align - lead);
+        }
+    }
+    Ok(aligned)
+}
+
+/// Takes a mapping away.
+///
+/// # Safety
+/// The range was mapped by this module and nobody uses it any more.
+pub unsafe fn unmap(address: *mut u8, bytes: usize) {
+    // SAFETY: by contract. The call fails only where a split exceeds the
+    // system's number of mappings; the range then stays mapped and unused.
+    unsafe { call(libc::SYS_munmap, [address.addr(), bytes, 0, 0, 0, 0]) };
+}
+
+/// Changes what may be done with a range of pages.
+///
+/// # Safety
+/// The range was mapped by this module, and whoever uses it keeps to the new
+/// protection.
+pub unsafe fn protect(
+    address: *mut u8,
+    bytes: usize,
+    protection: Protection,
+) -> Result<(), OutOfMemory> {
+    let arguments = [address.addr(), bytes, protection.bits() as usize, 0, 0, 0];
+    // SAFETY: by contract.
+    match unsafe { call(libc::SYS_mprotect, arguments) } {
+        0 => Ok(()),
+        _ => Err(OutOfMemory),
+    }
+}
+
+/// Gives the pages of a range back to the system; they read as zeros from
+/// then on. False where the system refuses: the pages stay as they were.
+///
+/// # Safety
+/// The range was mapped by this module and holds nothing that anybody needs.
+pub unsafe fn decommit(address: *mut u8, bytes: usize) -> bool {
+    let arguments = [address.addr(), bytes, libc::MADV_DONTNEED as usize, 0, 0, 0];
+    // SAFETY: by contract.
+    unsafe { call(libc::SYS_madvise, arguments) == 0 }
+}
+
+/// Keeps a range out of core dumps. A refusal is of no consequence.
+pub fn do_not_dump(address: *mut u8, bytes: usize) {
+    let arguments = [address.addr(), bytes, libc::MADV_DONTDUMP as usize, 0, 0, 0];
+    // SAFETY: changes no memory and no access to it.
+    unsafe { call(libc::SYS_madvise, arguments) };
+}
+
+/// Moves the pages of `[from, from + bytes)` to `to`, whose own pages go. The
+/// range at `from` stays mapped and reads as zeros. False where the system
+/// cannot do it (before Linux 5.7, or over several mappings): nothing moved.
+///
+/// # Safety
+/// Both ranges were mapped by this module and do not overlap; nobody uses
+/// either meanwhile, and what stood at `to` is not needed.
+pub unsafe fn move_pages(from: *mut u8, to: *mut u8, bytes: usize) -> bool {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
+    let arguments = [from.addr(), bytes, bytes, flags as usize, to.addr(), 0];
+    // SAFETY: by contract.
+    unsafe { call(libc::SYS_mremap, arguments) == to.addr() as isize }
+}
+
+/// Sleeps while `*word == expected`, until woken. May return early.
+pub fn futex_wait(word: &AtomicU32, expected: u32) {
+    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let arguments = [word.as_ptr().addr(), operation, expected as usize, 0, 0, 0];
+    // SAFETY: the word outlives the call; no timeout is given.
+    unsafe { call(libc::SYS_futex, arguments) };
+}
+
+fn futex_wake(word: &AtomicU32, count: i32) {
+    let operation = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let arguments = [word.as_ptr().addr(), operation, count as usize, 0, 0, 0];
+    // SAFETY: waking reads nothing and writes nothing.
+    unsafe { call(libc::SYS_futex, arguments) };
+}
+
+/// Wakes one sleeper of [`futex_wait`].
+pub fn futex_wake_one(word: &AtomicU32) {
+    futex_wake(word, 1);
+}
+
+/// Wakes all sleepers of [`futex_wait`].
+pub fn futex_wake_all(word: &AtomicU32) {
+    futex_wake(word, i32::MAX);
+}
+
+/// Lets other threads run.
+pub fn yield_now() {
+    // SAFETY: takes no arguments.
+    unsafe { call(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// Prepares the process for [`membarrier_rseq`]. False where the system
+/// cannot (before Linux 5.10, or forbidden).
+pub fn register_membarrier_rseq() -> bool {
+    let command = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ as usize;
+    // SAFETY: registers an intent; touches no memory.
+    unsafe { call(libc::SYS_membarrier, [command, 0, 0, 0, 0, 0]) == 0 }
+}
+
+/// Restarts every restartable sequence of this process that is under way on
+/// any CPU: when it returns, each has either committed or was aborted, and
+/// later ones see what the caller wrote before (membarrier(2)). False where
+/// the system refuses: nothing is known then.
+pub fn membarrier_rseq() -> bool {
+    let command = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ as usize;
+    // SAFETY: touches no memory of ours.
+    unsafe { call(libc::SYS_membarrier, [command, 0, 0, 0, 0, 0]) == 0 }
+}
+
+/// Writes to standard error, once. What does not fit is lost.
+pub fn write_stderr(text: &[u8]) {
+    let arguments = [2, text.as_ptr().addr(), text.len(), 0, 0, 0];
+    // SAFETY: the text is valid for its length.
+    unsafe { call(libc::SYS_write, arguments) };
+}
+
+/// Ends the process by SIGABRT, in the calling thread.
+pub fn abort() -> ! {
+    // SAFETY: abort(3) may be called anywhere.
+    unsafe { libc::abort() }
+}
+
+/// Reads up to `buffer.len()` bytes of a file; 0 where that is impossible.
+pub(super) fn read_file(path: &core::ffi::CStr, buffer: &mut [u8]) -> usize {
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    let at = libc::AT_FDCWD as usize;
+    // SAFETY: the path is a C string, the buffer valid for its length, and the
+    // descriptor ours alone.
+    unsafe {
+        let arguments = [at, path.as_ptr().addr(), flags, 0, 0, 0];
+        let file = call(libc::SYS_openat, arguments);
+        if file < 0 {
+            return 0;
+        }
+        let file = file as usize;
+        let arguments = [file, buffer.as_mut_ptr().addr(), buffer.len(), 0, 0, 0];
+        let count = call(libc::SYS_read, arguments);
+        call(libc::SYS_close, [file, 0, 0, 0, 0, 0]);
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// The bytes of the kernel's set of CPUs, filled with this thread's.
+pub(super) fn cpu_set_bytes() -> usize {
+    let mut set = [0_u64; 128];
+    let arguments = [0, size_of_val(&set), set.as_mut_ptr().addr(), 0, 0, 0];
+    // SAFETY: the buffer is valid for the length given.
+    let bytes = unsafe { call(libc::SYS_sched_getaffinity, arguments) };
+    usize::try_from(bytes).unwrap_or(0)
+}

@@ -1,0 +1,36 @@
+//! The platform: the only code that makes system calls, reads thread-local
+//! storage or knows the processor.
+//!
+//! Always: no call here allocates, panics, or changes errno. Addresses are
+//! plain `*mut u8`; lengths are bytes and multiples of [`PAGE_BYTES`].
+//!
+//! Another architecture would add a file beside `x86_64.rs` (thread-local
+//! storage) and one beside `cpu_cache/x86_64.rs` (restartable sequences).
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+compile_error!("thmalloc runs on Linux x86-64 with glibc");
+
+mod linux;
+mod process;
+mod x86_64;
+
+pub use linux::{
+    Protection, abort, decommit, do_not_dump, futex_wait, futex_wake_all, futex_wake_one, map,
+    map_aligned, membarrier_rseq, move_pages, protect, register_membarrier_rseq, unmap,
+    write_stderr, yield_now,
+};
+pub use process::{
+    at_fork, environment, is_secure_execution, possible_cpus, rseq_has_concurrency_id, rseq_offset,
+};
+pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};
+
+/// The size of a system page on x86-64.
+pub const PAGE_BYTES: usize = 4096;
+
+/// The end of user addresses: 47 bits, the most that Linux hands out on
+/// x86-64 unless asked for more (`Documentation/arch/x86/x86_64/mm.rst`).
+pub const USER_ADDRESS_BITS: u32 = 47;
+
+/// The system has no memory to give, or a limit stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;

@@ -1,0 +1,178 @@
+//! What the process was started with, and what glibc set up for it.
+#![allow(unsafe_code)] // C variables and functions of glibc.
+
+use core::arch::asm;
+use core::ffi::{CStr, c_char, c_int, c_void};
+
+use super::linux::{cpu_set_bytes, read_file};
+
+/// The entry of the auxiliary vector that tells how many bytes of the rseq
+/// area the kernel fills (Linux 6.3; `include/uapi/linux/auxvec.h`).
+const AT_RSEQ_FEATURE_SIZE: u64 = 27;
+
+/// Where the concurrency id `mm_cid` ends in `struct rseq`.
+const RSEQ_CONCURRENCY_ID_END: u64 = 28;
+
+/// The address of a variable or function that may be missing, by the global
+/// offset table; null where no library defines it.
+macro_rules! weak_address {
+    ($name:literal) => {{
+        let address: *const u8;
+        // SAFETY: loads an entry of the global offset table, which the loader
+        // filled before any code of this library ran.
+        unsafe {
+            asm!(
+                concat!(".weak ", $name),
+                concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+                out(reg) address,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        address
+    }};
+}
+
+/// Where glibc put this process's rseq areas, relative to the thread pointer;
+/// `None` where glibc has none (before 2.35, or switched off), or the kernel
+/// did not register the calling thread.
+pub fn rseq_offset() -> Option<isize> {
+    let size = weak_address!("__rseq_size").cast::<u32>();
+    let offset = weak_address!("__rseq_offset").cast::<isize>();
+    if size.is_null() || offset.is_null() {
+        return None;
+    }
+    // SAFETY: both are constants of glibc's after start-up (its manual, section
+    // "Restartable Sequences"), and 0 before.
+    let (size, offset) = unsafe { (*size, *offset) };
+    (size != 0 && offset != 0).then_some(offset)
+}
+
+/// Does the kernel tell each thread a concurrency id (`mm_cid`)? It is below
+/// the number of threads that run at once, whatever CPUs they run on.
+pub fn rseq_has_concurrency_id() -> bool {
+    // SAFETY: reads the auxiliary vector; no memory of ours is involved.
+    let bytes = unsafe { libc::getauxval(AT_RSEQ_FEATURE_SIZE) };
+    bytes >= RSEQ_CONCURRENCY_ID_END
+}
+
+/// Does the process run with more rights than its user (AT_SECURE)? Then its
+/// environment is not to be trusted.
+pub fn is_secure_execution() -> bool {
+    // SAFETY: reads the auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// More CPUs than the process will ever see at once: no CPU number and no
+/// concurrency id reaches it.
+pub fn possible_cpus() -> usize {
+    let mut text = [0_u8; 64];
+    let count = read_file(c"/sys/devices/system/cpu/possible", &mut text);
+    if let Some(cpus) = parse_last_cpu(&text[..count]) {
+        return cpus + 1;
+    }
+    // The kernel copies as many bytes as its own sets of CPUs have
+    // (sched_setaffinity(2), "C library/kernel differences").
+    match cpu_set_bytes() {
+        0 => 1024,
+        bytes => bytes * 8,
+    }
+}
+
+/// The last number of a list such as `0-1` or `0-3,8-11`.
+fn parse_last_cpu(list: &[u8]) -> Option<usize> {
+    let list = list.strip_suffix(b"\n")?;
+    let last = list.rsplit(|&b| b == b'-' || b == b',').next()?;
+    core::str::from_utf8(last).ok()?.parse().ok()
+}
+
+/// The value of an environment variable, also before libc has set `environ`.
+pub fn environment(name: &[u8]) -> Option<&'static [u8]> {
+    let mut entry = environment_block()?;
+    loop {
+        // SAFETY: the block is an array of C strings that ends with NULL
+        // (environ(7)). The program may change it, but only while it runs:
+        // this is called once, from the first allocation.
+        let text = unsafe {
+            if (*entry).is_null() {
+                return None;
+            }
+            CStr::from_ptr(*entry).to_bytes()
+        };
+        if let Some(value) = text.strip_prefix(name).and_then(|t| t.strip_prefix(b"=")) {
+            return Some(value);
+        }
+        entry = entry.wrapping_add(1);
+    }
+}
+
+fn environment_block() -> Option<*const *const c_char> {
+    let variable = weak_address!("environ").cast::<*const *const c_char>();
+    if !variable.is_null() {
+        // SAFETY: `environ` is a variable of libc's.
+        let block = unsafe { *variable };
+        if !block.is_null() {
+            return Some(block);
+        }
+    }
+    // The first allocation may come before libc's own constructor. The loader
+    // keeps where the stack began: argc, argv, NULL, then the environment
+    // (System V ABI for x86-64, section 3.4.1).
+    let stack_end = weak_address!("__libc_stack_end").cast::<*const usize>();
+    if stack_end.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's constant, set before any other code ran; the words
+    // there are never moved.
+    unsafe {
+        let words = *stack_end;
+        if words.is_null() {
+            return None;
+        }
+        let arguments = *words;
+        Some(words.add(1 + arguments + 1).cast())
+    }
+}
+
+type ForkHandler = extern "C" fn();
+
+unsafe extern "C" {
+    // What pthread_atfork(3) calls, which glibc offers only as a static
+    // library. LSB 5.0 documents it.
+    fn __register_atfork(
+        prepare: Option<ForkHandler>,
+        parent: Option<ForkHandler>,
+        child: Option<ForkHandler>,
+        library: *const c_void,
+    ) -> c_int;
+}
+
+/// Has `prepare` called before each fork(2), and `parent` or `child` after it.
+/// May allocate. False where libc has no memory for it.
+pub fn at_fork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> bool {
+    // SAFETY: the handlers are static functions of a library that is never
+    // unloaded; a null library keeps them for good.
+    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null()) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_possible_cpu_is_read_from_any_list() {
+        assert_eq!(parse_last_cpu(b"0\n"), Some(0));
+        assert_eq!(parse_last_cpu(b"0-1\n"), Some(1));
+        assert_eq!(parse_last_cpu(b"0-3,8-11\n"), Some(11));
+        assert_eq!(parse_last_cpu(b"\n"), None);
+        assert_eq!(parse_last_cpu(b"0-1"), None, "cut off: not to be trusted");
+    }
+
+    #[test]
+    fn the_environment_is_found() {
+        assert_eq!(
+            environment(b"PATH").map(<[u8]>::to_vec),
+            std::env::var("PATH").ok().map(String::into_bytes)
+        );
+        assert_eq!(environment(b"THMALLOC_NO_SUCH_VARIABLE"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! Spans of more than a region, and large spans that change their length.
+//!
+//! Always: a span of several regions begins with its first region's first
+//! granule (`LargeHead`); the regions that it fills to the end have no kind of
+//! their own, and a last one that it does not fill is parted, so that its rest
+//! serves others. The slots of its first region and of such a last one are
+//! written; those between stay free.
+
+use crate::metadata::Metadata;
+use crate::os::{self, OutOfMemory};
+use crate::page_map::PageMap;
+use crate::region::{
+    REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region, granule_mask,
+};
+use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::span::Span;
+
+use super::{PageHeap, State, begin_span, each_inner_slot, each_region_part, region_at, slot_at};
+
+/// Remapping splits the system's list of mappings, of which a process has
+/// 65530 (`vm.max_map_count`): after so many moves, large objects are copied.
+const MAX_MOVES: usize = 16_384;
+
+/// How many regions belong wholly to the large object whose head this is.
+pub fn whole_regions(map: &PageMap, head: &Region) -> usize {
+    slot_at(map, head.start()).granules() / REGION_GRANULES
+}
+
+impl PageHeap {
+    /// Makes a large span longer where it stands, if what follows is free.
+    #[must_use]
+    pub fn extend(&self, map: &PageMap, span: &'static Span, granules: usize) -> bool {
+        self.state.lock().extend(map, span, granules)
+    }
+
+    /// Makes a large span shorter; what it gives up may hold something.
+    pub fn shrink(&self, map: &PageMap, span: &'static Span, granules: usize) {
+        self.state.lock().shrink(map, span, granules);
+    }
+
+    /// Moves the first `bytes` of a large object of several regions to a new
+    /// span of `granules` by remapping its pages, and frees the old span.
+    /// `None` where the system cannot: nothing has changed then.
+    pub fn move_large(
+        &self,
+        map: &PageMap,
+        metadata: &Metadata,
+        span: &'static Span,
+        bytes: usize,
+        granules: usize,
+    ) -> Result<Option<&'static Span>, OutOfMemory> {
+        {
+            let mut state = self.state.lock();
+            if state.moves >= MAX_MOVES {
+                return Ok(None);
+            }
+            state.moves += 1;
+        }
+        let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
+        let bytes = bytes.next_multiple_of(os::PAGE_BYTES);
+        if !super::release::move_span_pages(span, new, bytes) {
+            self.free(map, new, 0);
+            return Ok(None);
+        }
+        self.free_released(map, span);
+        Ok(Some(new))
+    }
+
+    /// Takes back a large span whose pages are zero and cost nothing.
+    pub fn free_released(&self, map: &PageMap, span: &'static Span) {
+        let mut state = self.state.lock();
+        let bytes = span.granules() << GRANULE_SHIFT;
+        each_region_part(map, span.start(), bytes, |region, first, length| {
+            region.untouch(first, length);
+        });
+        state.free(map, span, 0);
+    }
+}
+
+impl State {
+    /// A span that begins with a region.
+    pub fn allocate_regions(
+        &mut self,
+        map: &PageMap,
+        granules: usize,
+        align: usize,
+    ) -> Option<&'static Span> {
+        let count = granules.div_ceil(REGION_GRANULES);
+        let start = self
+            .runs
+            .take(map, count, (align / REGION_GRANULES).max(1))?;
+        self.use_regions(map, start, granules);
+        let head = region_at(map, start);
+        if granules >= REGION_GRANULES {
+            head.set_kind(RegionKind::LargeHead);
+        }
+        Some(begin_span(map, start, granules))
+    }
+
+    /// Marks free regions, taken from the runs, as filled by `granules`; the
+    /// last is parted if they do not fill it.
+    fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize) {
+        let rest = granules % REGION_GRANULES;
+        if rest != 0 {
+            let last = region_at(map, start + (granules - rest) * GRANULE_BYTES);
+            last.used.set(granule_mask(0, rest));
+            last.set_kind(RegionKind::Parted);
+            self.parted.add(last);
+        }
+    }
+
+    fn extend(&mut self, map: &PageMap, span: &'static Span, granules: usize) -> bool {
+        let (start, old) = (span.start(), span.granules());
+        let end = start + old * GRANULE_BYTES;
+        let new_end = start + granules * GRANULE_BYTES;
+        let border = end.next_multiple_of(REGION_BYTES);
+        let inside = (new_end.min(border) - end) / GRANULE_BYTES;
+        let beyond = new_end.saturating_sub(border) / GRANULE_BYTES;
+        if beyond != 0 && !start.is_multiple_of(REGION_BYTES) {
+            return false;
+        }
+        let last = region_at(map, end - 1);
+        let mask = granule_mask(granule_in_region(end), inside);
+        if inside != 0 && last.used.get() & mask != 0 {
+            return false;
+        }
+        if beyond != 0
+            && !self
+                .runs
+                .take_at(map, border, beyond.div_ceil(REGION_GRANULES))
+        {
+            return false;
+        }
+        if inside != 0 {
+            self.parted.mark_used(last, granule_in_region(end), inside);
+        }
+        span.set_granules(granules);
+        let filled = new_end >= border && start.is_multiple_of(REGION_BYTES);
+        if filled && last.kind() == RegionKind::Parted {
+            self.absorb(map, span, last);
+        }
+        if beyond != 0 {
+            self.use_regions(map, border, beyond);
+        }
+        each_inner_slot(map, start, granules, |slot, back| {
+            if back >= old {
+                slot.begin_inner(back);
+            }
+        });
+        true
+    }
+
+    /// A parted region that the span fills now becomes one of its own.
+    fn absorb(&mut self, map: &PageMap, span: &'static Span, region: &'static Region) {
+        self.parted.remove(region);
+        region.used.set(0);
+        if region.start() == span.start() {
+            region.set_kind(RegionKind::LargeHead);
+            return;
+        }
+        region.set_kind(RegionKind::None);
+        for granule in 0..REGION_GRANULES {
+            slot_at(map, region.start() + granule * GRANULE_BYTES).end_slot();
+        }
+    }
+
+    fn shrink(&mut self, map: &PageMap, span: &'static Span, granules: usize) {
+        let (start, old) = (span.start(), span.granules());
+        let end = start + old * GRANULE_BYTES;
+        let new_end = start + granules * GRANULE_BYTES;
+        each_region_part(map, new_end, end - new_end, |region, first, length| {
+            region.touch(first, length);
+        });
+        each_inner_slot(map, start, old, |slot, back| {
+            if back >= granules {
+                slot.end_slot();
+            }
+        });
+        span.set_granules(granules);
+        let border = new_end.next_multiple_of(REGION_BYTES);
+        if new_end != border {
+            let region = region_at(map, new_end);
+            if region.kind() != RegionKind::Parted {
+                region.used.set(u32::MAX);
+                region.set_kind(RegionKind::Parted);
+                self.parted.add(region);
+                each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
+            }
+            let freed = (border.min(end) - new_end) / GRANULE_BYTES;
+            self.parted
+                .mark_free(region, granule_in_region(new_end), freed);
+        }
+        if end > border {
+            self.free_granules(map, border, (end - border) / GRANULE_BYTES);
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Page heap: hands out spans, takes them back, merges free neighbours, and
+//! gives pages back to the system.
+//!
+//! A span of up to a region's size goes into the fullest region that has a
+//! hole for it, so that other regions empty out whole. Larger ones begin with
+//! a region and take as many as they need; what they leave of the last one
+//! serves others. Free regions are kept in runs.
+//!
+//! Always: no two runs of free regions are neighbours; a region in which
+//! nothing is in use belongs to a run; granules in use have a span, free ones
+//! none. Whether a page may hold something stands in its region (`touched`).
+//! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
+//! what is given back counts as in use meanwhile. Never calls upwards.
+
+mod large;
+mod parted;
+mod release;
+mod runs;
+
+use crate::fatal;
+use crate::metadata::Metadata;
+use crate::os::{self, OutOfMemory, Protection};
+use crate::page_map::PageMap;
+use crate::region::{
+    REGION_BYTES, REGION_GRANULES, REGION_SHIFT, Region, RegionKind, granule_in_region,
+};
+use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::span::Span;
+use crate::sync::{Mutex, MutexGuard, Rank};
+
+use parted::PartedRegions;
+use runs::FreeRuns;
+
+/// Mapped at once at the least, in regions, and at the most beyond what is
+/// asked for: a quarter of what there is. Address space only.
+const GROWTH_REGIONS: (usize, usize) = (2, 64);
+
+struct State {
+    parted: PartedRegions,
+    runs: FreeRuns,
+    /// Regions mapped, whatever they are used for.
+    regions: usize,
+    /// Times that a large object moved by remapping its pages.
+    moves: usize,
+}
+
+/// The page heap.
+pub struct PageHeap {
+    state: Mutex<State>,
+}
+
+/// Figures of the page heap, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PageHeapStats {
+    /// Mapped for objects.
+    pub mapped: usize,
+    /// In spans.
+    pub in_use: usize,
+    /// Free, and possibly holding memory of the system's.
+    pub free: usize,
+}
+
+impl PageHeap {
+    /// A heap without memory.
+    pub const fn new() -> Self {
+        Self {
+            state: Mutex::new(
+                Rank::PageHeap,
+                State {
+                    parted: PartedRegions::new(),
+                    runs: FreeRuns::new(),
+                    regions: 0,
+                    moves: 0,
+                },
+            ),
+        }
+    }
+
+    /// A span of `granules` at a multiple of `align` granules (a power of two).
+    /// It is the caller's, as a large one, until it is given back.
+    pub fn allocate(
+        &self,
+        map: &PageMap,
+        metadata: &Metadata,
+        granules: usize,
+        align: usize,
+    ) -> Result<&'static Span, OutOfMemory> {
+        loop {
+            let mut state = self.state.lock();
+            let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
+                state.allocate_in_region(map, granules, align)
+            } else {
+                state.allocate_regions(map, granules, align)
+            };
+            match found {
+                Some(span) => return Ok(span),
+                None => self.grow(map, metadata, state, granules, align)?,
+            }
+        }
+    }
+
+    /// Maps regions, enough for a span of `granules`.
+    fn grow(
+        &self,
+        map: &PageMap,
+        metadata: &Metadata,
+        state: MutexGuard<'_, State>,
+        granules: usize,
+        align: usize,
+    ) -> Result<(), OutOfMemory> {
+        let more = (state.regions / 4).clamp(GROWTH_REGIONS.0, GROWTH_REGIONS.1);
+        drop(state);
+        let least = granules
+            .div_ceil(REGION_GRANULES)
+            .checked_add((align / REGION_GRANULES).saturating_sub(1))
+            .filter(|&least| least < 1 << (os::USER_ADDRESS_BITS - REGION_SHIFT))
+            .ok_or(OutOfMemory)?;
+        let (start, count) = map_regions(least.max(more)).or_else(|_| map_regions(least))?;
+        if let Err(error) = map.cover(metadata, start.addr(), count * REGION_BYTES) {
+            release::unmap_unused(start, count);
+            return Err(error);
+        }
+        let mut state = self.state.lock();
+        state.regions += count;
+        state.add_regions(map, start.expose_provenance(), count);
+        Ok(())
+    }
+
+    /// Takes a span back. `touched` bytes at its start may hold something.
+    pub fn free(&self, map: &PageMap, span: &'static Span, touched: usize) {
+        let mut state = self.state.lock();
+        state.free(map, span, touched);
+    }
+
+    /// Does the address lie in regions of the heap that nobody uses there?
+    pub fn is_free(&self, map: &PageMap, address: usize) -> bool {
+        let state = self.state.lock();
+        let Some(region) = map.region_of(address) else {
+            return false;
+        };
+        if region.kind() == RegionKind::Parted {
+            return region.used.get() >> granule_in_region(address) & 1 == 0;
+        }
+        let mut inside = false;
+        state.runs.each(|head| {
+            let end = head.start() + head.run.get() as usize * REGION_BYTES;
+            inside |= (head.start()..end).contains(&address);
+        });
+        inside
+    }
+
+    /// The figures. Walks all regions.
+    pub fn stats(&self, map: &PageMap) -> PageHeapStats {
+        let state = self.state.lock();
+        let mut stats = PageHeapStats {
+            mapped: state.regions * REGION_BYTES,
+            ..PageHeapStats::default()
+        };
+        let mut free_regions = 0;
+        state
+            .runs
+            .each(|head| free_regions += head.run.get() as usize);
+        let mut free_granules = 0;
+        state.parted.each(|region| {
+            free_granules += REGION_GRANULES - region.used_count();
+            stats.free += touched_free_bytes(region);
+        });
+        state.runs.each(|head| {
+            if head.is_dirty() {
+                for index in 0..head.run.get() as usize {
+                    let region = region_at(map, head.start() + index * REGION_BYTES);
+                    stats.free += region.touched_pages() * os::PAGE_BYTES;
+                }
+            }
+        });
+        stats.in_use = stats.mapped - free_regions * REGION_BYTES - free_granules * GRANULE_BYTES;
+        stats
+    }
+
+    /// Checks the books against each other; aborts where they differ.
+    pub fn check_invariants(&self, map: &PageMap) {
+        let state = self.state.lock();
+        state.parted.check_invariants(map);
+        state.runs.check_invariants(map);
+        // Regions of runs and of large objects have no kind of their own but
+        // for the first, so count what the lists and the heads say.
+        let mut counted = 0;
+        for (_, region) in map.regions() {
+            counted += match region.kind() {
+                RegionKind::Parted => 1,
+                RegionKind::LargeHead => large::whole_regions(map, region),
+                RegionKind::Free | RegionKind::None => 0,
+            };
+        }
+        state.runs.each(|head| counted += head.run.get() as usize);
+        if counted != state.regions {
+            fatal::inconsistent("regions mapped and regions known differ, by", counted);
+        }
+    }
+
+    /// The lock, for fork.
+    pub fn lock_for_fork(&self) {
+        self.state.lock_for_fork();
+    }
+
+    /// Ends [`PageHeap::lock_for_fork`].
+    ///
+    /// # Safety
+    /// As [`Mutex::unlock_after_fork`].
+    #[allow(unsafe_code)] // Passes the contract on.
+    pub unsafe fn unlock_after_fork(&self) {
+        // SAFETY: by contract.
+        unsafe { self.state.unlock_after_fork() }
+    }
+}
+
+impl Default for PageHeap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn map_regions(count: usize) -> Result<(*mut u8, usize), OutOfMemory> {
+    let bytes = count * REGION_BYTES;
+    let start = os::map_aligned(bytes, REGION_BYTES, Protection::ReadWrite)?;
+    Ok((start, count))
+}
+
+/// The metadata of a region that the heap has.
+fn region_at(map: &PageMap, address: usize) -> &'static Region {
+    match map.region_of(address) {
+        Some(region) => region,
+        None => fatal::inconsistent("a region of the heap has no metadata", address),
+    }
+}
+
+/// The slot of a granule that the heap has.
+fn slot_at(map: &PageMap, address: usize) -> &'static Span {
+    match map.slot_of(address) {
+        Some(slot) => slot,
+        None => fatal::inconsistent("a granule of the heap has no metadata", address),
+    }
+}
+
+/// Calls `visit` with each region of `[start, start + bytes)` and the part of
+/// the range in it, as first byte and length.
+fn each_region_part(
+    map: &PageMap,
+    start: usize,
+    bytes: usize,
+    mut visit: impl FnMut(&'static Region, usize, usize),
+) {
+    let mut address = start;
+    let end = start + bytes;
+    while address < end {
+        let first = address % REGION_BYTES;
+        let length = (REGION_BYTES - first).min(end - address);
+        visit(region_at(map, address), first, length);
+        address += length;
+    }
+}
+
+fn touched_free_bytes(region: &Region) -> usize {
+    let mut bytes = 0;
+    for granule in 0..REGION_GRANULES {
+        if region.used.get() >> granule & 1 == 0 {
+            for page in 0..GRANULE_BYTES / os::PAGE_BYTES {
+                let first = granule * GRANULE_BYTES + page * os::PAGE_BYTES;
+                if region.is_touched(first, os::PAGE_BYTES) {
+                    bytes += os::PAGE_BYTES;
+                }
+            }
+        }
+    }
+    bytes
+}
+
+impl State {
+    /// Adds freshly mapped regions, which are zero.
+    fn add_regions(&mut self, map: &PageMap, start: usize, count: usize) {
+        for index in 0..count {
+            let address = start + index * REGION_BYTES;
+            let region = region_at(map, address);
+            region.set_start(address);
+            region.set_kind(RegionKind::None);
+            region.untouch(0, REGION_BYTES);
+            region.used.set(0);
+        }
+        self.runs.add(map, start, count, false);
+    }
+
+    fn allocate_in_region(
+        &mut self,
+        map: &PageMap,
+        granules: usize,
+        align: usize,
+    ) -> Option<&'static Span> {
+        let (region, first) = match self.parted.find(granules, align) {
+            Some(found) => found,
+            None => {
+                let start = self.runs.take(map, 1, 1)?;
+                let region = region_at(map, start);
+                region.used.set(0);
+                region.set_kind(RegionKind::Parted);
+                self.parted.add(region);
+                (region, 0)
+            }
+        };
+        self.parted.mark_used(region, first, granules);
+        Some(begin_span(
+            map,
+            region.start() + first * GRANULE_BYTES,
+            granules,
+        ))
+    }
+
+    fn free(&mut self, map: &PageMap, span: &'static Span, touched: usize) {
+        let (start, granules) = (span.start(), span.granules());
+        each_region_part(map, start, touched, |region, first, bytes| {
+            region.touch(first, bytes);
+        });
+        end_span(map, start, granules);
+        self.free_granules(map, start, granules);
+    }
+
+    /// Makes granules free that have no span any more. They are part of one
+    /// region, or begin with a region's first.
+    fn free_granules(&mut self, map: &PageMap, start: usize, granules: usize) {
+        let whole = if granule_in_region(start) == 0 {
+            granules / REGION_GRANULES
+        } else {
+            0
+        };
+        let rest = granules - whole * REGION_GRANULES;
+        if rest != 0 {
+            let tail = start + whole * REGION_BYTES;
+            let region = region_at(map, tail);
+            self.parted.mark_free(region, granule_in_region(tail), rest);
+            if region.used.get() == 0 {
+                self.parted.remove(region);
+                region.set_kind(RegionKind::None);
+                let dirty = region.touched_pages() != 0;
+                self.runs.add(map, tail & !(REGION_BYTES - 1), 1, dirty);
+            }
+        }
+        if whole != 0 {
+            // A parted region that is used as a whole is one, too.
+            let head = region_at(map, start);
+            if head.kind() == RegionKind::Parted {
+                self.parted.mark_free(head, 0, REGION_GRANULES);
+                self.parted.remove(head);
+            }
+            head.set_kind(RegionKind::None);
+            let dirty =
+                (0..whole).any(|i| region_at(map, start + i * REGION_BYTES).touched_pages() != 0);
+            self.runs.add(map, start, whole, dirty);
+        }
+    }
+}
+
+/// Writes the slots of a new span: its first, and those later ones that lie in
+/// its first region or in a last one that others share.
+fn begin_span(map: &PageMap, start: usize, granules: usize) -> &'static Span {
+    let head = slot_at(map, start);
+    head.begin(start, granules);
+    each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
+    head
+}
+
+fn end_span(map: &PageMap, start: usize, granules: usize) {
+    slot_at(map, start).end_slot();
+    each_inner_slot(map, start, granules, |slot, _| slot.end_slot());
+}
+
+fn each_inner_slot(
+    map: &PageMap,
+    start: usize,
+    granules: usize,
+    mut visit: impl FnMut(&'static Span, usize),
+) {
+    let in_first = (REGION_GRANULES - granule_in_region(start)).min(granules);
+    let last = (granules / REGION_GRANULES * REGION_GRANULES).max(in_first);
+    for back in (1..in_first).chain(last..granules) {
+        visit(slot_at(map, start + (back << GRANULE_SHIFT)), back);
+    }
+}

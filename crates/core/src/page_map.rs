@@ -1,0 +1,308 @@
+//! Page map: from any address to its region, its span and its size class.
+//!
+//! Two parts. The *tree* has a leaf for each GiB in which the heap has memory,
+//! with the metadata of that GiB's regions and spans; it covers every address
+//! that a process can have, and is what counts. The *class table* is for the
+//! fast path of `free`: one byte a granule, the size class, 0 where no small
+//! object can be. It covers a window of the address space around the first
+//! region (16 TiB, which takes 256 MiB of address space and, of memory, a page
+//! for each 256 MiB of heap). An address outside of it takes the slow path, by
+//! the tree; where not even a small window can be reserved (`ulimit -v`), all
+//! do.
+//!
+//! Always: leaves and the window, once there, stay. The table's bytes are
+//! those of the spans' `class`. The table is mapped read-only and opened piece
+//! by piece, so that it counts neither as data nor as committed memory.
+//! Lock: `growth`, for new leaves and pieces; reading takes none.
+#![allow(unsafe_code)] // Leaves and the table are raw memory.
+
+use core::ptr::null_mut;
+
+use crate::metadata::Metadata;
+use crate::os::{self, OutOfMemory, Protection, USER_ADDRESS_BITS};
+use crate::region::{REGION_BYTES, REGION_GRANULES, REGION_SHIFT, Region, granule_in_region};
+use crate::size_class::{GRANULE_SHIFT, SizeClass};
+use crate::span::{Span, SpanKind};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Rank};
+
+const LEAF_SHIFT: u32 = 30;
+const LEAF_REGIONS: usize = 1 << (LEAF_SHIFT - REGION_SHIFT);
+const TOP_LENGTH: usize = 1 << (USER_ADDRESS_BITS - LEAF_SHIFT);
+
+/// The windows to try, in bytes of address space covered, with the part of it
+/// that lies above the first region: the system maps downwards.
+const WINDOWS: [(usize, usize); 2] = [(16 << 40, 1 << 40), (64 << 30, 4 << 30)];
+
+/// A piece of the class table is opened at once: 64 KiB of it, 4 GiB of heap.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECE_HEAP_BYTES: usize = PIECE_BYTES << GRANULE_SHIFT;
+const PIECES: usize = WINDOWS[0].0 / PIECE_HEAP_BYTES;
+
+/// The metadata of one GiB. Untouched parts of it cost nothing.
+#[repr(C)]
+struct Leaf {
+    regions: [Region; LEAF_REGIONS],
+    spans: [[Span; REGION_GRANULES]; LEAF_REGIONS],
+}
+
+type Top = [AtomicPtr<Leaf>; TOP_LENGTH];
+
+struct Growth {
+    /// Which pieces of the class table may be written, a bit each.
+    opened: [u64; PIECES / 64],
+    window_tried: bool,
+}
+
+/// The window of the class table, for the fast path.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// The first address that it covers.
+    pub base: usize,
+    /// How many granules it covers.
+    pub granules: usize,
+    /// The table's first byte.
+    pub table: *const u8,
+}
+
+/// The page map.
+pub struct PageMap {
+    top: AtomicPtr<Top>,
+    growth: Mutex<Growth>,
+    table: AtomicPtr<AtomicU8>,
+    window_base: AtomicUsize,
+    window_granules: AtomicUsize,
+}
+
+impl PageMap {
+    /// A map that covers nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            top: AtomicPtr::new(null_mut()),
+            growth: Mutex::new(
+                Rank::PageMap,
+                Growth {
+                    opened: [0; PIECES / 64],
+                    window_tried: false,
+                },
+            ),
+            table: AtomicPtr::new(null_mut()),
+            window_base: AtomicUsize::new(0),
+            window_granules: AtomicUsize::new(0),
+        }
+    }
+
+    fn leaf_of(&self, address: usize) -> Option<&'static Leaf> {
+        // Acquire: pairs with the Release in `cover`; who sees the top table
+        // sees it zeroed or filled, and the same for a leaf below.
+        // SAFETY: only `cover` writes these, and only null or what the metadata
+        // arena gave for good.
+        unsafe {
+            let top = self.top.load(Ordering::Acquire).as_ref()?;
+            let leaf = top.get(address >> LEAF_SHIFT)?;
+            leaf.load(Ordering::Acquire).as_ref()
+        }
+    }
+
+    /// The region around an address; `None` where the heap never had any near.
+    pub fn region_of(&self, address: usize) -> Option<&'static Region> {
+        let leaf = self.leaf_of(address)?;
+        Some(&leaf.regions[(address >> REGION_SHIFT) % LEAF_REGIONS])
+    }
+
+    /// The slot of the granule around an address.
+    pub fn slot_of(&self, address: usize) -> Option<&'static Span> {
+        let leaf = self.leaf_of(address)?;
+        let slots = &leaf.spans[(address >> REGION_SHIFT) % LEAF_REGIONS];
+        Some(&slots[granule_in_region(address)])
+    }
+
+    /// The span that covers an address; `None` where the address is free or
+    /// not the heap's. For the inside of a large object beyond its first
+    /// region it may be `None`, too: see [`PageMap::large_span_around`].
+    pub fn span_of(&self, address: usize) -> Option<&'static Span> {
+        let slot = self.slot_of(address)?;
+        match slot.kind() {
+            SpanKind::Free => None,
+            SpanKind::Small | SpanKind::Large => Some(slot),
+            SpanKind::Inner => {
+                let back = slot.back() << GRANULE_SHIFT;
+                self.slot_of(address.checked_sub(back)?)
+                    .filter(|head| matches!(head.kind(), SpanKind::Small | SpanKind::Large))
+            }
+        }
+    }
+
+    /// The large object of several regions that covers an address. Walks back
+    /// region by region: for messages about misuse.
+    #[cold]
+    pub fn large_span_around(&self, address: usize) -> Option<&'static Span> {
+        let mut start = address & !(REGION_BYTES - 1);
+        loop {
+            start = start.checked_sub(REGION_BYTES)?;
+            let head = self.slot_of(start)?;
+            if head.kind() == SpanKind::Large {
+                return (head.end() > address).then_some(head);
+            }
+        }
+    }
+
+    /// Makes room for the metadata of the regions in `[start, start + bytes)`.
+    pub fn cover(
+        &self,
+        metadata: &Metadata,
+        start: usize,
+        bytes: usize,
+    ) -> Result<(), OutOfMemory> {
+        let mut growth = self.growth.lock();
+        if self.top.load(Ordering::Relaxed).is_null() {
+            let top = metadata.allocate_bytes(size_of::<Top>(), os::PAGE_BYTES)?;
+            // Release: pairs with the Acquire in `leaf_of`.
+            self.top.store(top.as_ptr().cast(), Ordering::Release);
+        }
+        // SAFETY: stored above, or earlier, and never taken down.
+        let top = unsafe { &*self.top.load(Ordering::Relaxed) };
+        for index in start >> LEAF_SHIFT..=(start + bytes - 1) >> LEAF_SHIFT {
+            let leaf = top.get(index).ok_or(OutOfMemory)?;
+            // Relaxed: written under this lock only.
+            if leaf.load(Ordering::Relaxed).is_null() {
+                let new = metadata.allocate::<Leaf>()?;
+                // Release: pairs with the Acquire in `leaf_of`; the leaf is
+                // zero, which means free, as the arena gave it.
+                leaf.store(new.as_ptr(), Ordering::Release);
+            }
+        }
+        if !growth.window_tried {
+            growth.window_tried = true;
+            self.reserve_window(start);
+        }
+        self.open_table(&mut growth, start, bytes)
+    }
+
+    fn reserve_window(&self, first_region: usize) {
+        for (covered, above) in WINDOWS {
+            let granules = covered >> GRANULE_SHIFT;
+            let Ok(table) = os::map(granules, Protection::Read) else {
+                continue;
+            };
+            os::do_not_dump(table, granules);
+            let base = (first_region + above).saturating_sub(covered);
+            let base = base & !(PIECE_HEAP_BYTES - 1);
+            // Relaxed: the first allocation is not over; other threads get at
+            // the window through what start-up publishes.
+            self.window_base.store(base, Ordering::Relaxed);
+            self.table.store(table.cast(), Ordering::Relaxed);
+            self.window_granules.store(granules, Ordering::Relaxed);
+            return;
+        }
+    }
+
+    fn open_table(
+        &self,
+        growth: &mut Growth,
+        start: usize,
+        bytes: usize,
+    ) -> Result<(), OutOfMemory> {
+        let window = self.window();
+        let window_bytes = window.granules << GRANULE_SHIFT;
+        let first = start.max(window.base);
+        let end = (start + bytes).min(window.base + window_bytes);
+        if first >= end {
+            return Ok(());
+        }
+        let first_piece = (first - window.base) / PIECE_HEAP_BYTES;
+        let last_piece = (end - 1 - window.base) / PIECE_HEAP_BYTES;
+        for piece in first_piece..=last_piece {
+            let (word, bit) = (piece / 64, 1 << (piece % 64));
+            if growth.opened[word] & bit != 0 {
+                continue;
+            }
+            let length = PIECE_BYTES.min(window.granules);
+            let address = window.table.cast_mut().wrapping_add(piece * PIECE_BYTES);
+            // SAFETY: a part of the table, which is ours; opening it takes
+            // nothing from those who read it.
+            unsafe { os::protect(address, length, Protection::ReadWrite)? };
+            growth.opened[word] |= bit;
+        }
+        Ok(())
+    }
+
+    /// The class table's window; of no granules where there is none.
+    pub fn window(&self) -> Window {
+        // Relaxed: see `reserve_window`.
+        Window {
+            base: self.window_base.load(Ordering::Relaxed),
+            granules: self.window_granules.load(Ordering::Relaxed),
+            table: self.table.load(Ordering::Relaxed).cast(),
+        }
+    }
+
+    /// Enters the class of a span's granules into the class table; `NONE`
+    /// takes it out. The span's region is covered.
+    pub fn set_class(&self, span: &Span, class: SizeClass) {
+        let window = self.window();
+        let table = self.table.load(Ordering::Relaxed);
+        let Some(offset) = span.start().checked_sub(window.base) else {
+            return;
+        };
+        let first = offset >> GRANULE_SHIFT;
+        for granule in first..(first + span.granules()).min(window.granules) {
+            // SAFETY: inside the table, in a piece that `cover` opened.
+            let entry = unsafe { &*table.add(granule) };
+            // Relaxed: only who owns an object in the span may ask for it, and
+            // got the object after this.
+            entry.store(class.number() as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// The class that the table has for an address.
+    pub fn class_of(&self, address: usize) -> SizeClass {
+        let window = self.window();
+        let granule = address.wrapping_sub(window.base) >> GRANULE_SHIFT;
+        if granule >= window.granules {
+            return SizeClass::NONE;
+        }
+        // SAFETY: inside the table.
+        let entry = unsafe { &*self.table.load(Ordering::Relaxed).add(granule) };
+        SizeClass::from_number(entry.load(Ordering::Relaxed))
+    }
+
+    /// All regions of the heap's GiBs, in the order of their addresses, the
+    /// heap's own and those between; for checks and statistics.
+    pub fn regions(&self) -> impl Iterator<Item = (usize, &'static Region)> {
+        // SAFETY: as in `leaf_of`. Acquire: pairs with the Release in `cover`.
+        let top = unsafe { self.top.load(Ordering::Acquire).as_ref() };
+        let leaves = top.into_iter().flat_map(|top| top.iter().enumerate());
+        leaves
+            .filter_map(|(index, leaf)| {
+                // SAFETY: as in `leaf_of`.
+                let leaf = unsafe { leaf.load(Ordering::Acquire).as_ref()? };
+                Some((index, leaf))
+            })
+            .flat_map(|(index, leaf)| {
+                let base = index << LEAF_SHIFT;
+                let regions = leaf.regions.iter().enumerate();
+                regions.map(move |(i, region)| (base + i * REGION_BYTES, region))
+            })
+    }
+
+    /// The lock, for fork.
+    pub fn lock_for_fork(&self) {
+        self.growth.lock_for_fork();
+    }
+
+    /// Ends [`PageMap::lock_for_fork`].
+    ///
+    /// # Safety
+    /// As [`Mutex::unlock_after_fork`].
+    pub unsafe fn unlock_after_fork(&self) {
+        // SAFETY: by contract.
+        unsafe { self.growth.unlock_after_fork() }
+    }
+}
+
+impl Default for PageMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}

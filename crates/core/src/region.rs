@@ -1,0 +1,231 @@
+//! Regions: 2 MiB of address space, aligned, the unit of hugepages and of
+//! growth. This is their metadata, beside that of their spans.
+//!
+//! Always: a page whose bit in `touched` is clear is zero and costs no memory,
+//! unless a span that is in use covers it. Of a run of free regions, the first
+//! and the last carry its length.
+//! Lock: the page heap.
+
+use crate::os::PAGE_BYTES;
+use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::sync::{Field, Link, Linked};
+
+/// The logarithm of [`REGION_BYTES`].
+pub const REGION_SHIFT: u32 = 21;
+
+/// A region's size.
+pub const REGION_BYTES: usize = 1 << REGION_SHIFT;
+
+/// Granules of a region.
+pub const REGION_GRANULES: usize = REGION_BYTES / GRANULE_BYTES;
+
+/// Pages of a granule.
+pub const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
+
+/// Words of a bitmap with a bit a page.
+const PAGE_WORDS: usize = REGION_BYTES / PAGE_BYTES / 64;
+
+/// What a region is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RegionKind {
+    /// Not of the heap, or inside a run or a large object.
+    None = 0,
+    /// The first or the last of a run of free regions.
+    Free = 1,
+    /// Parted into granules, some of them in use.
+    Parted = 2,
+    /// The first of a large object that goes beyond it.
+    LargeHead = 3,
+}
+
+/// A region's metadata: two cache lines.
+#[repr(C, align(128))]
+pub struct Region {
+    touched: [Field<u64>; PAGE_WORDS],
+    kind: Field<u8>,
+    dirty: Field<u8>,
+    /// Where the page heap lists it while it is parted; see there.
+    pub longest_hole: Field<u8>,
+    _unused: Field<u8>,
+    /// The granules in use, a bit each.
+    pub used: Field<u32>,
+    /// Of the first and the last of a free run: its length in regions.
+    pub run: Field<u32>,
+    _unused_too: Field<u32>,
+    start: Field<usize>,
+    before: Link<Region>,
+    after: Link<Region>,
+}
+
+impl Linked for Region {
+    fn links(&self) -> (&Link<Self>, &Link<Self>) {
+        (&self.before, &self.after)
+    }
+}
+
+/// The bits of `count` granules from `first` on.
+pub fn granule_mask(first: usize, count: usize) -> u32 {
+    ((1_u64 << count) - 1).unbounded_shl(first as u32) as u32
+}
+
+impl Region {
+    /// What it is.
+    pub fn kind(&self) -> RegionKind {
+        match self.kind.get() {
+            1 => RegionKind::Free,
+            2 => RegionKind::Parted,
+            3 => RegionKind::LargeHead,
+            _ => RegionKind::None,
+        }
+    }
+
+    /// Makes it what it is.
+    pub fn set_kind(&self, kind: RegionKind) {
+        self.kind.set(kind as u8);
+    }
+
+    /// The address of its first byte.
+    pub fn start(&self) -> usize {
+        self.start.get()
+    }
+
+    /// Says where it stands; done when it becomes the heap's.
+    pub fn set_start(&self, start: usize) {
+        self.start.set(start);
+    }
+
+    /// Of the first of a free run: may any of its pages hold something?
+    pub fn is_dirty(&self) -> bool {
+        self.dirty.get() != 0
+    }
+
+    /// Sets what [`Region::is_dirty`] tells.
+    pub fn set_dirty(&self, dirty: bool) {
+        self.dirty.set(dirty.into());
+    }
+
+    /// How many granules are in use.
+    pub fn used_count(&self) -> usize {
+        self.used.get().count_ones() as usize
+    }
+
+    /// Notes that pages of `[first, first + bytes)`, counted from the region's
+    /// start, may hold something now.
+    pub fn touch(&self, first: usize, bytes: usize) {
+        self.each_word(first, bytes, |word, bits| word.set(word.get() | bits));
+    }
+
+    /// Notes that the pages of `[first, first + bytes)` are zero and cost
+    /// nothing.
+    pub fn untouch(&self, first: usize, bytes: usize) {
+        self.each_word(first, bytes, |word, bits| word.set(word.get() & !bits));
+    }
+
+    /// May any page of `[first, first + bytes)` hold something?
+    pub fn is_touched(&self, first: usize, bytes: usize) -> bool {
+        let mut any = false;
+        self.each_word(first, bytes, |word, bits| any |= word.get() & bits != 0);
+        any
+    }
+
+    /// Calls `visit` with each run of pages of `[first, first + bytes)` that may
+    /// hold something, as first byte and length; the last may go beyond `bytes`
+    /// to the end of its page.
+    pub fn each_touched(&self, first: usize, bytes: usize, mut visit: impl FnMut(usize, usize)) {
+        let end = first + bytes;
+        let mut at = first & !(PAGE_BYTES - 1);
+        while at < end {
+            let word = self.touched[at / PAGE_BYTES / 64].get() >> (at / PAGE_BYTES % 64);
+            let left = 64 - at / PAGE_BYTES % 64;
+            let clear = (word.trailing_zeros() as usize).min(left);
+            let set =
+                ((word.unbounded_shr(clear as u32)).trailing_ones() as usize).min(left - clear);
+            let begin = at + clear * PAGE_BYTES;
+            if set != 0 && begin < end {
+                let length = (set * PAGE_BYTES).min(end.next_multiple_of(PAGE_BYTES) - begin);
+                visit(begin, length);
+            }
+            at = begin + set * PAGE_BYTES;
+        }
+    }
+
+    /// How many pages may hold something.
+    pub fn touched_pages(&self) -> usize {
+        let count = |word: &Field<u64>| word.get().count_ones() as usize;
+        self.touched.iter().map(count).sum()
+    }
+
+    fn each_word(&self, first: usize, bytes: usize, mut visit: impl FnMut(&Field<u64>, u64)) {
+        let mut page = first / PAGE_BYTES;
+        let end = (first + bytes).div_ceil(PAGE_BYTES);
+        while page < end {
+            let in_word = (64 - page % 64).min(end - page);
+            let bits = (u64::MAX >> (64 - in_word)) << (page % 64);
+            visit(&self.touched[page / 64], bits);
+            page += in_word;
+        }
+    }
+
+    /// The longest run of granules not in use.
+    pub fn find_longest_hole(&self) -> usize {
+        holes(self.used.get())
+            .map(|(_, length)| length)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The first granule of the smallest hole that takes `count` granules at a
+    /// multiple of `align` granules.
+    pub fn find_hole(&self, count: usize, align: usize) -> Option<usize> {
+        holes(self.used.get())
+            .filter_map(|(first, length)| {
+                let aligned = first.next_multiple_of(align);
+                (aligned + count <= first + length).then_some((length, aligned))
+            })
+            .min()
+            .map(|(_, first)| first)
+    }
+}
+
+/// The runs of clear bits: first bit and length.
+fn holes(used: u32) -> impl Iterator<Item = (usize, usize)> {
+    let mut bit = 0;
+    core::iter::from_fn(move || {
+        bit += used.unbounded_shr(bit).trailing_ones();
+        if bit >= 32 {
+            return None;
+        }
+        let first = bit;
+        let length = (used >> bit).trailing_zeros().min(32 - bit);
+        bit += length;
+        Some((first as usize, length as usize))
+    })
+}
+
+/// The part of a region's address that counts granules.
+pub fn granule_in_region(address: usize) -> usize {
+    (address % REGION_BYTES) >> GRANULE_SHIFT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_the_runs_of_clear_bits() {
+        let all = |used| holes(used).collect::<Vec<_>>();
+        assert_eq!(all(0), [(0, 32)]);
+        assert_eq!(all(u32::MAX), []);
+        assert_eq!(all(0b1), [(1, 31)]);
+        assert_eq!(all(0x8000_0000), [(0, 31)]);
+        assert_eq!(all(0xf00f_00f0), [(0, 4), (8, 8), (20, 8)]);
+    }
+
+    #[test]
+    fn a_mask_has_one_bit_a_granule() {
+        assert_eq!(granule_mask(0, 32), u32::MAX);
+        assert_eq!(granule_mask(31, 1), 1 << 31);
+        assert_eq!(granule_mask(4, 3), 0b111_0000);
+    }
+}

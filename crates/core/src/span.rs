@@ -1,0 +1,304 @@
+//! Spans: runs of granules that hold the small objects of one class, or one
+//! large object. This is their metadata, which stands in tables of the page
+//! map, far from the pages themselves: a stray write of the program's does not
+//! reach it, and a second free of an object is seen when it arrives.
+//!
+//! Always: each granule of the address space has one slot for a [`Span`]. A
+//! span's data stand in the slot of its first granule; the others say how far
+//! back that is. In a span of small objects, an object is free if its bit in
+//! the bitmap is set or its index is at least `fresh`; `live` counts all
+//! others, those in caches included; a word of the bitmap that has a bit set
+//! has its bit set in `summary`.
+//!
+//! Lock: of a small span, the central free list of its class; of a large or a
+//! free one, the page heap. `kind`, `class`, `granules` and `back` may be read
+//! by anybody; for the owner of one of its objects they do not change.
+#![allow(unsafe_code)] // The longer bitmaps stand elsewhere.
+
+use crate::fatal::{self, Call};
+use crate::size_class::{ClassInfo, GRANULE_SHIFT, SizeClass};
+use crate::sync::{Field, Link, Linked};
+
+/// What a granule's slot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SpanKind {
+    /// Nothing: free, or not of the heap.
+    Free = 0,
+    /// The first granule of a span of small objects.
+    Small = 1,
+    /// The first granule of a large object.
+    Large = 2,
+    /// A later granule of a span.
+    Inner = 3,
+}
+
+/// Words of a bitmap that stand in the span itself.
+pub const INLINE_WORDS: usize = 8;
+
+/// A span's metadata: two cache lines.
+#[repr(C, align(128))]
+pub struct Span {
+    kind: Field<u8>,
+    class: Field<u8>,
+    /// Where the central free list keeps it; see there.
+    pub bucket: Field<u8>,
+    clean: Field<u8>,
+    granules: Field<u32>,
+    /// Granules from the span's first to this one.
+    back: Field<u32>,
+    live: Field<u32>,
+    fresh: Field<u32>,
+    _unused_too: Field<u32>,
+    summary: Field<u64>,
+    before: Link<Span>,
+    after: Link<Span>,
+    start: Field<usize>,
+    /// A large object's usable bytes; the address of a small span's bitmap
+    /// where that does not fit in here.
+    size_or_bitmap: Field<usize>,
+    words: [Field<u64>; INLINE_WORDS],
+}
+
+impl Linked for Span {
+    fn links(&self) -> (&Link<Self>, &Link<Self>) {
+        (&self.before, &self.after)
+    }
+}
+
+impl Span {
+    /// What the slot says.
+    #[inline]
+    pub fn kind(&self) -> SpanKind {
+        match self.kind.get() {
+            1 => SpanKind::Small,
+            2 => SpanKind::Large,
+            3 => SpanKind::Inner,
+            _ => SpanKind::Free,
+        }
+    }
+
+    /// The class of its objects; none in a large span.
+    #[inline]
+    pub fn class(&self) -> SizeClass {
+        SizeClass::from_number(self.class.get())
+    }
+
+    /// Its length.
+    pub fn granules(&self) -> usize {
+        self.granules.get() as usize
+    }
+
+    /// Of an inner granule: how many granules its span began before it.
+    pub fn back(&self) -> usize {
+        self.back.get() as usize
+    }
+
+    /// The address of its first byte.
+    #[inline]
+    pub fn start(&self) -> usize {
+        self.start.get()
+    }
+
+    /// The address behind its last byte.
+    pub fn end(&self) -> usize {
+        self.start() + (self.granules() << GRANULE_SHIFT)
+    }
+
+    /// Makes the slot a span's first, without objects yet.
+    pub fn begin(&self, start: usize, granules: usize) {
+        self.start.set(start);
+        self.granules.set(granules as u32);
+        self.class.set(0);
+        self.kind.set(SpanKind::Large as u8);
+        self.size_or_bitmap.set(0);
+    }
+
+    /// Makes the slot that of a later granule.
+    pub fn begin_inner(&self, back: usize) {
+        self.back.set(back as u32);
+        self.kind.set(SpanKind::Inner as u8);
+    }
+
+    /// Makes the slot free.
+    pub fn end_slot(&self) {
+        self.kind.set(SpanKind::Free as u8);
+        self.class.set(0);
+    }
+
+    /// Changes the length of a large span.
+    pub fn set_granules(&self, granules: usize) {
+        self.granules.set(granules as u32);
+    }
+
+    /// A large object's usable bytes.
+    pub fn large_bytes(&self) -> usize {
+        self.size_or_bitmap.get()
+    }
+
+    /// Sets a large object's usable bytes.
+    pub fn set_large_bytes(&self, bytes: usize) {
+        self.size_or_bitmap.set(bytes);
+    }
+
+    /// Makes it a span of small objects, all free and never handed out.
+    /// `bitmap` is where the bitmap stands if it has more than
+    /// [`INLINE_WORDS`] words; it is zero.
+    /// `clean` says that its pages are zero.
+    pub fn begin_small(
+        &self,
+        class: SizeClass,
+        bitmap: Option<&'static [Field<u64>]>,
+        clean: bool,
+    ) {
+        self.clean.set(clean.into());
+        self.size_or_bitmap
+            .set(bitmap.map_or(0, |words| words.as_ptr().expose_provenance()));
+        for word in &self.words {
+            word.set(0);
+        }
+        self.summary.set(0);
+        self.live.set(0);
+        self.fresh.set(0);
+        self.class.set(class.number() as u8);
+        self.kind.set(SpanKind::Small as u8);
+    }
+
+    /// The words of the bitmap of a span of small objects.
+    #[inline]
+    pub fn bitmap(&self, info: &ClassInfo) -> &[Field<u64>] {
+        let count = info.bitmap_words as usize;
+        if count <= INLINE_WORDS {
+            return &self.words[..count];
+        }
+        let words = core::ptr::with_exposed_provenance(self.size_or_bitmap.get());
+        // SAFETY: `begin_small` got a slice of at least that many words, which
+        // is metadata and so never goes away.
+        unsafe { core::slice::from_raw_parts(words, count) }
+    }
+
+    /// Objects that are not free: the program's, and those in caches.
+    #[inline]
+    pub fn live(&self) -> usize {
+        self.live.get() as usize
+    }
+
+    /// Objects from this index on were never handed out.
+    pub fn fresh(&self) -> usize {
+        self.fresh.get() as usize
+    }
+
+    /// Ends a span of small objects, none of which is in use: it becomes a
+    /// large one whose bytes are those that were ever handed out.
+    pub fn end_small(&self) {
+        let touched = self.fresh() * self.class().bytes();
+        self.kind.set(SpanKind::Large as u8);
+        self.class.set(0);
+        self.set_large_bytes(touched);
+    }
+
+    /// Takes free objects, lowest address first, until `out` is full or the
+    /// span is. Returns how many, and whether the first of them is zero,
+    /// because nobody had it since the system gave its page.
+    pub fn take(&self, out: &mut [usize]) -> (usize, bool) {
+        let info = self.class().info();
+        let bytes = info.bytes as usize;
+        let start = self.start();
+        let mut summary = self.summary.get();
+        let mut taken = 0;
+        let bitmap = self.bitmap(info);
+        while summary != 0 && taken < out.len() {
+            let index = summary.trailing_zeros() as usize;
+            let Some(word) = bitmap.get(index) else {
+                fatal::inconsistent("a span's summary names a word it has not", start);
+            };
+            let mut bits = word.get();
+            while bits != 0 && taken < out.len() {
+                let object = index * 64 + bits.trailing_zeros() as usize;
+                out[taken] = start + object * bytes;
+                taken += 1;
+                bits &= bits - 1;
+            }
+            word.set(bits);
+            if bits == 0 {
+                summary &= summary - 1;
+            }
+        }
+        self.summary.set(summary);
+        let used_before = taken;
+        let fresh = self.fresh();
+        let more = (out.len() - taken).min(info.objects as usize - fresh);
+        for object in fresh..fresh + more {
+            out[taken] = start + object * bytes;
+            taken += 1;
+        }
+        self.fresh.set((fresh + more) as u32);
+        self.live.set((self.live() + taken) as u32);
+        let zero = used_before == 0 && taken > 0 && self.clean.get() != 0;
+        (taken, zero)
+    }
+
+    /// Takes an object back. Aborts, in the name of `call`, if it is not one
+    /// or is free already.
+    pub fn put(&self, address: usize, call: Call) {
+        let info = self.class().info();
+        let index = self.index_of(address, info, call);
+        let word = &self.bitmap(info)[index / 64];
+        let bit = 1 << (index % 64);
+        let bits = word.get();
+        if bits & bit != 0 || index >= self.fresh() {
+            fatal::already_free(call, address);
+        }
+        word.set(bits | bit);
+        self.summary.set(self.summary.get() | 1 << (index / 64));
+        self.live.set((self.live() - 1) as u32);
+    }
+
+    /// Is the object free? Aborts, in the name of `call`, if the address is
+    /// not an object's.
+    pub fn is_free(&self, address: usize, call: Call) -> bool {
+        let info = self.class().info();
+        let index = self.index_of(address, info, call);
+        index >= self.fresh() || self.bitmap(info)[index / 64].get() & 1 << (index % 64) != 0
+    }
+
+    fn index_of(&self, address: usize, info: &ClassInfo, call: Call) -> usize {
+        let (index, rest) = info.divide(address - self.start());
+        if rest != 0 || index >= info.objects as usize {
+            // Behind the last object there is only room that nobody has.
+            if index >= info.objects as usize {
+                fatal::foreign(call, address);
+            }
+            fatal::interior(call, address, address - rest, info.bytes as usize);
+        }
+        index
+    }
+
+    /// Checks a span of small objects against itself. The caller holds the
+    /// lock of its class.
+    pub fn check_invariants(&self) {
+        let info = self.class().info();
+        let mut free = info.objects as usize - self.fresh();
+        for (index, word) in self.bitmap(info).iter().enumerate() {
+            let bits = word.get();
+            free += bits.count_ones() as usize;
+            let summarised = self.summary.get() >> index & 1 != 0;
+            if summarised != (bits != 0) {
+                fatal::inconsistent("a span's summary differs from its bitmap", self.start());
+            }
+            let past = (index + 1) * 64;
+            if past > self.fresh() {
+                let fresh_bits = (past - self.fresh()).min(64);
+                if fresh_bits != 0 && bits >> (64 - fresh_bits) != 0 {
+                    fatal::inconsistent("an object never handed out is marked free", self.start());
+                }
+            }
+        }
+        if free + self.live() != info.objects as usize {
+            fatal::inconsistent("a span's live count differs from its bitmap", self.start());
+        }
+        if self.granules() != info.span_granules as usize {
+            fatal::inconsistent("a span has not its class's length", self.start());
+        }
+    }
+}

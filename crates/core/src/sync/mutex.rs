@@ -1,0 +1,231 @@
+//! A lock over a value: one word, no allocation, sleeps on a futex.
+//!
+//! Always: a thread takes only a lock whose [`Rank`] is above that of every
+//! lock it holds; builds with debug assertions check it. The word is 0
+//! (unlocked), 1 (locked) or 2 (locked, and somebody may sleep): Drepper,
+//! "Futexes Are Tricky", mutex 3.
+#![allow(unsafe_code)] // A lock hands out references to what it guards.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+
+use super::atomic::{AtomicU32, Ordering};
+use crate::os;
+
+/// The order in which locks are taken, first to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rank {
+    /// The whole heap stands still: fork, trimming, checking.
+    Heap = 1,
+    /// A CPU cache's slow path.
+    CpuCache = 2,
+    /// A size class's transfer cache.
+    TransferCache = 3,
+    /// A size class's central free list.
+    Central = 4,
+    /// The page heap.
+    PageHeap = 5,
+    /// The page map's growth.
+    PageMap = 6,
+    /// The metadata arena.
+    Metadata = 7,
+}
+
+/// A value that one thread uses at a time.
+pub struct Mutex<T> {
+    word: AtomicU32,
+    rank: Rank,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only through a guard, and there is one guard at
+// a time, so it moves between threads but is never shared.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+/// How often a thread looks again before it sleeps: about the time of a batch
+/// under a central lock.
+const SPINS: u32 = 100;
+
+impl<T> Mutex<T> {
+    /// An unlocked lock.
+    pub const fn new(rank: Rank, value: T) -> Self {
+        Self {
+            word: AtomicU32::new(0),
+            rank,
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Waits for the lock.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        ranks::enter(self.rank);
+        // Acquire: pairs with the Release in `unlock`; what the last holder
+        // wrote is seen.
+        let free = self
+            .word
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        if free.is_err() {
+            self.lock_contended();
+        }
+        MutexGuard { lock: self }
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        // Acquire: as in `lock`.
+        self.word
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        ranks::enter(self.rank);
+        Some(MutexGuard { lock: self })
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        for _ in 0..SPINS {
+            // Relaxed: only a hint when to try.
+            if self.word.load(Ordering::Relaxed) == 0
+                && self
+                    .word
+                    .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        // Acquire: as in `lock`. From here on the word says 2, also where no
+        // one else sleeps: the price is one wake too many.
+        while self.word.swap(2, Ordering::Acquire) != 0 {
+            os::futex_wait(&self.word, 2);
+        }
+    }
+
+    fn unlock(&self) {
+        // Release: pairs with the Acquire in `lock`.
+        if self.word.swap(0, Ordering::Release) == 2 {
+            os::futex_wake_one(&self.word);
+        }
+    }
+
+    /// Locks without a guard and outside the order of ranks: for fork, which
+    /// takes every lock of the heap in an order of its own that agrees with it.
+    pub fn lock_for_fork(&self) {
+        // Acquire: as in `lock`.
+        if self
+            .word
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.lock_contended();
+        }
+    }
+
+    /// Unlocks what [`Mutex::lock_for_fork`] locked, in the parent or in the
+    /// child, where no other thread is left that could sleep on it.
+    ///
+    /// # Safety
+    /// This process, or the one it was forked from, called `lock_for_fork` and
+    /// has not unlocked since.
+    pub unsafe fn unlock_after_fork(&self) {
+        self.unlock();
+    }
+
+    /// The value, where the caller holds the lock by `lock_for_fork`.
+    ///
+    /// # Safety
+    /// The lock is held by `lock_for_fork` for as long as the reference lives,
+    /// and no other reference to the value exists.
+    #[expect(clippy::mut_from_ref, reason = "the lock is held without a guard")]
+    pub unsafe fn value_during_fork(&self) -> &mut T {
+        // SAFETY: by contract nobody else reaches the value.
+        unsafe { &mut *self.value.get() }
+    }
+}
+
+/// The right to use a [`Mutex`]'s value; ends when dropped.
+pub struct MutexGuard<'a, T> {
+    lock: &'a Mutex<T>,
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the guard's owner holds the lock, so nobody else reaches the
+        // value.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        ranks::leave(self.lock.rank);
+        self.lock.unlock();
+    }
+}
+
+#[cfg(debug_assertions)]
+mod ranks {
+    use super::Rank;
+    use crate::{fatal, os};
+
+    pub fn enter(rank: Rank) {
+        let held = &os::thread_locals().held_ranks;
+        if held.get() >> (rank as u8) != 0 {
+            fatal::inconsistent("a lock was taken out of order", rank as usize);
+        }
+        held.set(held.get() | 1 << rank as u8);
+    }
+
+    pub fn leave(rank: Rank) {
+        let held = &os::thread_locals().held_ranks;
+        held.set(held.get() & !(1 << rank as u8));
+    }
+}
+
+#[cfg(not(debug_assertions))]
+mod ranks {
+    use super::Rank;
+
+    pub fn enter(_: Rank) {}
+    pub fn leave(_: Rank) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_at_a_time_has_the_value() {
+        static COUNTER: Mutex<u64> = Mutex::new(Rank::Central, 0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        *COUNTER.lock() += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*COUNTER.lock(), 160_000);
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_not_taken_again() {
+        let lock = Mutex::new(Rank::Central, ());
+        let guard = lock.try_lock();
+        assert!(guard.is_some());
+        assert!(lock.try_lock().is_none());
+        drop(guard);
+        assert!(lock.try_lock().is_some());
+    }
+}

@@ -1,0 +1,107 @@
+//! Transfer caches: a few batches of each class on their way between CPUs.
+//!
+//! What one CPU frees, another may take from here without the bookkeeping of
+//! spans. They are kept small, since objects that pass through here lose their
+//! neighbours, and an aged heap slows down.
+//!
+//! Always: `count` objects, all of the class, all marked in use in their spans.
+//! Lock: `TransferCache::state`, rank `TransferCache`; the central list's may
+//! be taken under it by the caller, but is not.
+#![allow(unsafe_code)] // The slots are raw metadata.
+
+use crate::metadata::Metadata;
+use crate::size_class::SizeClass;
+use crate::sync::{Mutex, Rank};
+
+struct State {
+    objects: &'static mut [usize],
+    count: usize,
+}
+
+/// The transfer cache of one class.
+pub struct TransferCache {
+    state: Mutex<State>,
+}
+
+/// How many objects of a class it holds: four batches of small objects, two of
+/// others.
+fn capacity(class: SizeClass) -> usize {
+    let batches = if class.bytes() <= 2048 { 4 } else { 2 };
+    batches * class.batch()
+}
+
+impl TransferCache {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self {
+            state: Mutex::new(
+                Rank::TransferCache,
+                State {
+                    objects: &mut [],
+                    count: 0,
+                },
+            ),
+        }
+    }
+
+    /// Moves objects into `out`, as many as there are. Returns how many.
+    pub fn take(&self, out: &mut [usize]) -> usize {
+        let mut state = self.state.lock();
+        let count = state.count.min(out.len());
+        let rest = state.count - count;
+        out[..count].copy_from_slice(&state.objects[rest..rest + count]);
+        state.count = rest;
+        count
+    }
+
+    /// Takes objects in, all or none. False: there is no room for them.
+    pub fn put(&self, metadata: &Metadata, class: SizeClass, objects: &[usize]) -> bool {
+        let mut state = self.state.lock();
+        if state.objects.is_empty() {
+            let length = capacity(class);
+            let Ok(memory) = metadata.allocate_bytes(length * size_of::<usize>(), 64) else {
+                return false;
+            };
+            // SAFETY: zeroed metadata of that length, ours for good.
+            state.objects =
+                unsafe { core::slice::from_raw_parts_mut(memory.cast().as_ptr(), length) };
+        }
+        let count = state.count;
+        let Some(room) = state.objects.get_mut(count..count + objects.len()) else {
+            return false;
+        };
+        room.copy_from_slice(objects);
+        state.count += objects.len();
+        true
+    }
+
+    /// Objects in it.
+    pub fn len(&self) -> usize {
+        self.state.lock().count
+    }
+
+    /// Is there none in it?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The lock, for fork.
+    pub fn lock_for_fork(&self) {
+        self.state.lock_for_fork();
+    }
+
+    /// Ends [`TransferCache::lock_for_fork`].
+    ///
+    /// # Safety
+    /// As [`Mutex::unlock_after_fork`].
+    pub unsafe fn unlock_after_fork(&self) {
+        // SAFETY: by contract.
+        unsafe { self.state.unlock_after_fork() }
+    }
+}
+
+impl Default for TransferCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
