@@ -10,8 +10,14 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     thmalloc_core::fatal::inconsistent("a bug: panic in line", line as usize)
 }
 
-/// Referred to by precompiled parts of `core`, and never called: with
-/// `panic = "abort"` nothing unwinds through this library's Rust frames.
+// Referred to by precompiled parts of `core`, and never called: with
+// `panic = "abort"` nothing unwinds through this library's Rust frames. In
+// assembly, since only there a symbol can be kept from being exported.
 #[cfg(not(test))]
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
+core::arch::global_asm!(
+    ".pushsection .text.rust_eh_personality, \"ax\"",
+    ".weak rust_eh_personality",
+    ".hidden rust_eh_personality",
+    "rust_eh_personality: ud2",
+    ".popsection",
+);

@@ -153,11 +153,16 @@ macro_rules! rseq_abort {
 
 /// The body of a naked `malloc(size)`: takes an object of up to 1024 bytes
 /// from this CPU's cache, or goes on to `$slow`, a function of the same type.
+/// `$first` is assembly to begin with.
 #[macro_export]
 macro_rules! malloc_fast_path {
     ($slow:path) => {
+        $crate::malloc_fast_path!($slow, "")
+    };
+    ($slow:path, $first:expr) => {
         core::arch::naked_asm!(
             ".cfi_startproc",
+            $first,
             "cmp rdi, {fine_bytes}",
             "ja 24f",
             "lea eax, [rdi + 7]",
