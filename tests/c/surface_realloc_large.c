@@ -59,7 +59,7 @@ static void growing_does_not_hold_both(void) {
 static void a_free_neighbour_is_grown_into(void) {
     enum { COUNT = 16 };
     char *objects[COUNT];
-    size_t size = 300 * KIB;
+    size_t size = 320 * KIB;
     int pairs = 0;
     for (int i = 0; i < COUNT; i++)
         objects[i] = malloc(size);

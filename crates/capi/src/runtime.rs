@@ -6,8 +6,16 @@
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let line = info.location().map_or(0, core::panic::Location::line);
-    thmalloc_core::fatal::inconsistent("a bug: panic in line", line as usize)
+    let (file, line) = info
+        .location()
+        .map_or(("?", 0), |at| (at.file(), at.line()));
+    thmalloc_core::fatal::Line::new()
+        .text("inconsistent heap: a bug at ")
+        .text(file)
+        .text(":")
+        .number(line as usize)
+        .write();
+    thmalloc_core::os::abort()
 }
 
 // Referred to by precompiled parts of `core`, and never called: with

@@ -76,11 +76,12 @@ impl Demand {
         Overflow::Flush(batch)
     }
 
-    /// After a flush: the capacity that the list keeps.
-    pub fn after_flush(&self, class: SizeClass) -> usize {
+    /// After a flush of `count` objects from a full list: the capacity that the
+    /// list keeps, which leaves room for one at least.
+    pub fn after_flush(&self, count: usize) -> usize {
         let capacity = self.capacity as usize;
-        if self.outflow == 0 && capacity >= 2 * class.batch() {
-            capacity - class.batch()
+        if self.outflow == 0 {
+            capacity - count / 2
         } else {
             capacity
         }
@@ -185,7 +186,7 @@ mod tests {
         for _ in 0..1000 {
             match demand.overflow(class) {
                 Overflow::Grow(_) => panic!("grows"),
-                Overflow::Flush(_) => demand.capacity = demand.after_flush(class) as u32,
+                Overflow::Flush(count) => demand.capacity = demand.after_flush(count) as u32,
             }
         }
         assert!(demand.capacity < 2 * class.batch() as u32);

@@ -38,8 +38,8 @@ use crate::transfer_cache::TransferCache;
 
 pub use crate::config::CacheMode as Mode;
 use layout::{SLOT_BYTES, STOPPED, SlotMemory};
-use slot::Slot;
 pub use slot::Taken;
+use slot::{Outgoing, Slot};
 
 /// Slots in lock mode: four a CPU, so that few threads share one.
 const LOCK_SLOTS: (usize, usize) = (8, 256);
@@ -339,7 +339,7 @@ impl CpuCaches {
     #[cold]
     #[inline(never)]
     pub unsafe fn put_slow(&self, tiers: Tiers<'_>, class: SizeClass, object: usize, call: Call) {
-        let mut objects = [0; MAX_BATCH];
+        let mut objects: Outgoing = [0; MAX_BATCH + 1];
         if let Some(mut slot) = self.enter(tiers.below.metadata)
             && let Some(count) = slot.put(tiers, class, object, &mut objects)
         {

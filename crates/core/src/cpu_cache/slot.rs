@@ -41,6 +41,9 @@ pub struct Slot {
     hand: usize,
 }
 
+/// Objects that leave a list: a batch, and the one that found no room.
+pub type Outgoing = [usize; MAX_BATCH + 1];
+
 /// An object, and whether it is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
@@ -146,7 +149,7 @@ impl Slot {
         tiers: Tiers<'_>,
         class: SizeClass,
         object: usize,
-        out: &mut [usize; MAX_BATCH],
+        out: &mut Outgoing,
     ) -> Option<usize> {
         let mut top = self.stop(class)?;
         let mut flushed = 0;
@@ -155,13 +158,13 @@ impl Slot {
                 Overflow::Grow(capacity) => top = self.make_room(tiers, class, top, capacity),
                 Overflow::Flush(count) => {
                     (top, flushed) = self.remove(class, top, &mut out[..count]);
-                    let capacity = self.list(class).demand.after_flush(class);
+                    let capacity = self.list(class).demand.after_flush(count);
                     self.set_capacity(class, capacity);
                 }
             }
             if self.length(class, top) >= self.list(class).demand.capacity as usize {
                 // No room to be had: make some.
-                let more = (class.batch()).min(MAX_BATCH - flushed).max(1);
+                let more = class.batch().min(MAX_BATCH - flushed);
                 let (lower, count) = self.remove(class, top, &mut out[flushed..][..more]);
                 top = lower;
                 flushed += count;

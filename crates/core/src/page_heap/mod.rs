@@ -21,9 +21,7 @@ use crate::fatal;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
 use crate::page_map::PageMap;
-use crate::region::{
-    REGION_BYTES, REGION_GRANULES, REGION_SHIFT, Region, RegionKind, granule_in_region,
-};
+use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region};
 use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
 use crate::span::Span;
 use crate::sync::{Mutex, MutexGuard, Rank};
@@ -34,6 +32,9 @@ use runs::FreeRuns;
 /// Mapped at once at the least, in regions, and at the most beyond what is
 /// asked for: a quarter of what there is. Address space only.
 const GROWTH_REGIONS: (usize, usize) = (2, 64);
+
+/// No process has so many.
+const MAX_GRANULES: usize = 1 << (os::USER_ADDRESS_BITS - GRANULE_SHIFT);
 
 struct State {
     parted: PartedRegions,
@@ -85,6 +86,9 @@ impl PageHeap {
         granules: usize,
         align: usize,
     ) -> Result<&'static Span, OutOfMemory> {
+        if granules.max(align) >= MAX_GRANULES {
+            return Err(OutOfMemory);
+        }
         loop {
             let mut state = self.state.lock();
             let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
@@ -110,11 +114,8 @@ impl PageHeap {
     ) -> Result<(), OutOfMemory> {
         let more = (state.regions / 4).clamp(GROWTH_REGIONS.0, GROWTH_REGIONS.1);
         drop(state);
-        let least = granules
-            .div_ceil(REGION_GRANULES)
-            .checked_add((align / REGION_GRANULES).saturating_sub(1))
-            .filter(|&least| least < 1 << (os::USER_ADDRESS_BITS - REGION_SHIFT))
-            .ok_or(OutOfMemory)?;
+        let least =
+            granules.div_ceil(REGION_GRANULES) + (align / REGION_GRANULES).saturating_sub(1);
         let (start, count) = map_regions(least.max(more)).or_else(|_| map_regions(least))?;
         if let Err(error) = map.cover(metadata, start.addr(), count * REGION_BYTES) {
             release::unmap_unused(start, count);
