@@ -116,7 +116,8 @@ static void a_handler_that_frees_memory(int form) {
     void *object = form < 4 ? throwing(form, 256 * MIB) : nothrow(form - 4, 256 * MIB);
     setrlimit(RLIMIT_AS, &old);
     CHECK(object && calls == 1, "form %d: %p after %d calls", form, object, calls);
-    std::memset(object, 1, 256 * MIB);
+    std::memset(object, 1, MIB);
+    static_cast<char *>(object)[256 * MIB - 1] = 1;
     form % 4 < 2 ? ::operator delete(object)
                  : ::operator delete(object, std::align_val_t{form % 4 == 2 ? 64u : 4096u});
     malloc_trim(0);

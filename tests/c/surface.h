@@ -90,6 +90,14 @@ __attribute__((unused)) static int all_bytes_are(const void *memory, int value,
                          !memcmp(bytes, bytes + 1, size - 1));
 }
 
+/* Writes to an object: all of it, of a large one the first MiB and the end. */
+__attribute__((unused)) static void soil(void *object, size_t size) {
+    if (size) {
+        memset(object, 0xee, size < MIB ? size : MIB);
+        ((char *)object)[size - 1] = 1;
+    }
+}
+
 __attribute__((unused)) static int finish(void) {
     int (*check)(void) = (int (*)(void))function("thmalloc_check");
     return check ? check() : 0;

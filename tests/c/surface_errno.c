@@ -23,12 +23,12 @@ static void *all_calls_keep_errno(void *unused) {
         void *object, *other;
         KEEPS(object = malloc(size), size);
         CHECK(object, "size %zu", size);
-        memset(object, 1, size);
+        soil(object, size);
         KEEPS(malloc_usable_size(object), size);
         KEEPS(free(object), size);
         KEEPS(object = calloc(1, size), size);
         KEEPS(object = realloc(object, size * 3 + 7), size);
-        memset(object, 1, size * 3 + 7);
+        soil(object, size * 3 + 7);
         KEEPS(object = reallocarray(object, size + 1, 4), size);
         KEEPS(object = realloc(object, size / 2 + 1), size);
         KEEPS(object = realloc(object, size / 100 + 1), size);

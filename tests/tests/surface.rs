@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use thmalloc_tests::{Build, Mode, Outcome, compile, on_thmalloc, root, run, target_dir};
+use thmalloc_tests::{Build, Mode, Outcome, compile, library, on_thmalloc, root, run, target_dir};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -129,10 +129,28 @@ fn every_exported_function_is_served_by_thmalloc() {
     in_all_ways("surface_served.c", &names, |_| ());
 }
 
+/// Preloading is one way to get the library; linking with it is the other.
+#[test]
+fn a_linked_program_is_served_in_the_mode_that_is_forced() {
+    let library = library(Build::Release);
+    let directory = library.parent().expect("a directory").display();
+    let search = [format!("-L{directory}"), format!("-Wl,-rpath,{directory}")];
+    let program = compile("surface_linked.c", &[&search[0], &search[1], "-lthmalloc"]);
+    for mode in Mode::ALL {
+        let mut command = Command::new(&program);
+        let outcome = run(command.env("THMALLOC_CONF", mode.conf()), LIMIT);
+        outcome.expect_success("surface_linked.c");
+        let version = env!("CARGO_PKG_VERSION");
+        let name = mode.conf().strip_prefix("cache=").expect("an option");
+        assert_eq!(outcome.stdout, format!("{version} {name} 0\n"));
+        assert_eq!(outcome.stderr, "");
+    }
+}
+
 #[test]
 fn operator_new_throws_into_a_cxx_library_loaded_late() {
-    let library = compile("cxx_late_library.cpp", &["-shared", "-fPIC"]);
-    in_all_ways("surface_late_cxx.c", &[library], |outcome| {
+    let plugin = compile("cxx_late_library.cpp", &["-shared", "-fPIC"]);
+    in_all_ways("surface_late_cxx.c", &[plugin], |outcome| {
         assert_eq!(outcome.stderr, "");
     });
 }
