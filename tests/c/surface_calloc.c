@@ -76,6 +76,22 @@ static void zero_where_pages_could_not_be_dropped(void) {
     }
 }
 
+/* realloc moves pages away; what is left behind is used again. */
+static void zero_where_pages_were_moved_away(void) {
+    for (int round = 0; round < 10; round++) {
+        void *object = malloc(6 * MIB), *wall = malloc(6 * MIB);
+        memset(object, 0xff, 6 * MIB);
+        memset(wall, 0xff, 6 * MIB);
+        object = realloc(object, 48 * MIB);
+        check_zero(3, 6 * MIB);
+        memset((char *)object + 6 * MIB, 0xff, 20 * MIB);
+        object = realloc(object, 9 * MIB);
+        check_zero(4, 9 * MIB);
+        free(object);
+        free(wall);
+    }
+}
+
 static void products_are_zero(void) {
     for (size_t count = 1; count < 200; count += 3)
         for (size_t size = 1; size < 200; size += 7) {
@@ -109,6 +125,7 @@ int main(void) {
     reused_objects_are_zero();
     reused_large_objects_are_zero();
     zero_over_returned_and_kept_pages();
+    zero_where_pages_were_moved_away();
     malloc_trim(0);
     fresh_memory_is_not_touched();
     zero_where_pages_could_not_be_dropped();

@@ -2,8 +2,10 @@
  * cases at the edges as glibc has them. */
 #include "surface.h"
 
-/* Byte `i` of the pattern; no page and no power of two repeats it. */
-static unsigned char pattern(size_t i) { return (unsigned char)(i * 31 + i / 251 + 7); }
+/* Byte `i` of a pattern that pages do not repeat. */
+static unsigned char pattern(size_t i) {
+    return (unsigned char)((uint32_t)i * 2654435761u >> 24);
+}
 
 static void fill(unsigned char *object, size_t from, size_t to) {
     for (size_t i = from; i < to; i++)

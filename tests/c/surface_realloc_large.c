@@ -1,6 +1,7 @@
 /* realloc of large objects: grows in place or by mremap, so that no page is
  * copied or faulted in again; shrinks in place and lets the rest go. */
 #include "surface.h"
+#include <sys/mman.h>
 
 static void stamp(size_t *object, size_t from, size_t to) {
     for (size_t i = from / PAGE; i < to / PAGE; i++)
@@ -54,6 +55,24 @@ static void growing_does_not_hold_both(void) {
     getrusage(RUSAGE_SELF, &usage);
     CHECK((size_t)usage.ru_maxrss * KIB < 500 * MIB, "peak %ld KiB", usage.ru_maxrss);
     free(object);
+}
+
+/* The system moves only what is one mapping: what the program asked for a
+ * part of its object must not cost the contents. */
+static void an_object_in_several_mappings_keeps_its_contents(void) {
+    int advice[] = {MADV_DONTDUMP, MADV_DONTFORK, MADV_SEQUENTIAL};
+    for (size_t i = 0; i < sizeof advice / sizeof *advice; i++) {
+        size_t *object = malloc(16 * MIB);
+        stamp(object, 0, 16 * MIB);
+        char *middle = (char *)object + 5 * MIB;
+        madvise(middle - (uintptr_t)middle % PAGE, 3 * MIB, advice[i]);
+        object = realloc(object, 100 * MIB);
+        check_stamps(object, 16 * MIB, "after growing");
+        stamp(object, 16 * MIB, 100 * MIB);
+        object = realloc(object, 10 * MIB);
+        check_stamps(object, 10 * MIB, "after shrinking");
+        free(object);
+    }
 }
 
 static void a_free_neighbour_is_grown_into(void) {
@@ -115,6 +134,7 @@ int main(void) {
     growing_does_not_fault_again();
     growing_in_steps_faults_each_page_once();
     growing_does_not_hold_both();
+    an_object_in_several_mappings_keeps_its_contents();
     a_free_neighbour_is_grown_into();
     shrinking_lets_the_rest_go();
     shrinking_a_little_stays_in_place();
