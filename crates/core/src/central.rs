@@ -16,7 +16,7 @@ use crate::metadata::Metadata;
 use crate::os::OutOfMemory;
 use crate::page_heap::PageHeap;
 use crate::page_map::PageMap;
-use crate::region::REGION_BYTES;
+use crate::region::{REGION_BYTES, RegionKind};
 use crate::size_class::{GRANULE_SHIFT, SizeClass};
 use crate::span::{INLINE_WORDS, Span, SpanKind};
 use crate::sync::{Field, List, Mutex, Rank};
@@ -137,15 +137,18 @@ impl CentralFreeList {
     pub fn check_invariants(&self, below: Below<'_>, class: SizeClass) {
         let state = self.state.lock();
         let (mut spans, mut live) = (0, 0);
-        for (_, region) in below.map.regions() {
+        for (start, region) in below.map.regions() {
+            if region.kind() != RegionKind::Parted {
+                continue;
+            }
             let mut granule = 0;
             while granule < REGION_BYTES >> GRANULE_SHIFT {
-                let address = region.start() + (granule << GRANULE_SHIFT);
+                let address = start + (granule << GRANULE_SHIFT);
                 granule += 1;
                 let Some(span) = below.map.slot_of(address) else {
                     continue;
                 };
-                if region.start() == 0 || span.kind() != SpanKind::Small || span.class() != class {
+                if span.kind() != SpanKind::Small || span.class() != class {
                     continue;
                 }
                 spans += 1;
@@ -340,10 +343,13 @@ impl State {
         {
             fatal::inconsistent("a span with free objects is in no list", span.start());
         }
-        if map.window().granules != 0
-            && map.class_of(span.start()) != span.class()
-            && map.class_of(span.end() - 1) != span.class()
-        {
+        let window = map.window();
+        let inside = |address: usize| {
+            let granule = address.wrapping_sub(window.base) >> GRANULE_SHIFT;
+            granule < window.granules
+        };
+        let differs = |address| inside(address) && map.class_of(address) != span.class();
+        if differs(span.start()) || differs(span.end() - 1) {
             fatal::inconsistent("the class table differs from a span", span.start());
         }
     }

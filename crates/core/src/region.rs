@@ -80,19 +80,20 @@ impl Region {
         }
     }
 
-    /// Makes it what it is.
-    pub fn set_kind(&self, kind: RegionKind) {
+    /// Makes the region at `start` what it is from now on.
+    pub fn begin(&self, kind: RegionKind, start: usize) {
         self.kind.set(kind as u8);
+        self.start.set(start);
     }
 
-    /// The address of its first byte.
+    /// Makes it nothing of its own.
+    pub fn end(&self) {
+        self.kind.set(RegionKind::None as u8);
+    }
+
+    /// The address of its first byte, if it is of any kind.
     pub fn start(&self) -> usize {
         self.start.get()
-    }
-
-    /// Says where it stands; done when it becomes the heap's.
-    pub fn set_start(&self, start: usize) {
-        self.start.set(start);
     }
 
     /// Of the first of a free run: may any of its pages hold something?
@@ -119,7 +120,12 @@ impl Region {
     /// Notes that the pages of `[first, first + bytes)` are zero and cost
     /// nothing.
     pub fn untouch(&self, first: usize, bytes: usize) {
-        self.each_word(first, bytes, |word, bits| word.set(word.get() & !bits));
+        self.each_word(first, bytes, |word, bits| {
+            // Metadata that was never written stays so.
+            if word.get() & bits != 0 {
+                word.set(word.get() & !bits);
+            }
+        });
     }
 
     /// May any page of `[first, first + bytes)` hold something?

@@ -1,2 +1,89 @@
-//! placeholder
-#![no_std]
+//! thmalloc as a Rust program's allocator:
+//!
+//! ```
+//! #[global_allocator]
+//! static GLOBAL: thmalloc::ThMalloc = thmalloc::ThMalloc;
+//!
+//! let text = String::from("on thmalloc");
+//! assert_eq!(text.len(), 11);
+//! ```
+//!
+//! Linking this crate exports no C symbol: `malloc` stays the system's, for the
+//! C code of the program. Linux on x86-64 with glibc.
+#![cfg_attr(not(test), no_std)]
+#![allow(unsafe_code)] // Implements an unsafe trait.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::null_mut;
+
+use thmalloc_core::fatal::Call;
+use thmalloc_core::heap::HEAP;
+use thmalloc_core::size_class::SizeClass;
+
+/// The allocator. All values of this type are the same heap, the process's.
+///
+/// Its methods may be called from any thread, not from a signal handler. A
+/// deallocation of what is not an object of the heap, where it is noticed, ends
+/// the process with a line on standard error that names it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThMalloc;
+
+// SAFETY: objects do not overlap, stay where they are until they are given
+// back, and have the layout's size and alignment: the heap's promises, which
+// its own tests hold it to. Nothing here unwinds.
+unsafe impl GlobalAlloc for ThMalloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match SizeClass::for_layout(layout.size(), layout.align()) {
+            Some(class) => HEAP.allocate_class(class),
+            None => HEAP.allocate_large(layout.size(), layout.align()).0,
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        HEAP.allocate_zeroed(layout.size(), layout.align())
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
+        // SAFETY: by the trait's contract the object was allocated with this
+        // layout, so it is of the layout's class, and given up.
+        unsafe {
+            match SizeClass::for_layout(layout.size(), layout.align()) {
+                Some(class) => HEAP.free_class(object, class, Call::Free),
+                None => HEAP.free(object, Call::Free),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, object: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let old = SizeClass::for_layout(layout.size(), layout.align());
+        let new = SizeClass::for_layout(bytes, layout.align());
+        if old.is_some() && old == new {
+            return object;
+        }
+        // SAFETY: by the trait's contract; the classes are those of the two
+        // layouts, and the objects are apart.
+        unsafe {
+            if old.is_none() && new.is_none() && layout.align() <= MAX_KEPT_ALIGN {
+                return HEAP.reallocate(object, bytes);
+            }
+            // An object moves even if it gets smaller: what class it has
+            // follows from its layout alone.
+            let Ok(new_layout) = Layout::from_size_align(bytes, layout.align()) else {
+                return null_mut();
+            };
+            let target = self.alloc(new_layout);
+            if !target.is_null() {
+                target.copy_from_nonoverlapping(object, layout.size().min(bytes));
+                self.dealloc(object, layout);
+            }
+            target
+        }
+    }
+}
+
+/// Large objects keep this alignment when they move.
+const MAX_KEPT_ALIGN: usize = thmalloc_core::size_class::GRANULE_BYTES;

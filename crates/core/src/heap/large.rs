@@ -21,7 +21,7 @@ impl Heap {
     #[cold]
     #[inline(never)]
     pub fn allocate_large(&self, bytes: usize, align: usize) -> (*mut u8, Option<&'static Span>) {
-        if bytes > MAX_BYTES - align {
+        if bytes.checked_add(align).is_none_or(|sum| sum > MAX_BYTES) {
             return (null_mut(), None);
         }
         self.ensure_started();
@@ -55,7 +55,8 @@ impl Heap {
     pub fn free_large(&self, span: &'static Span) {
         let bytes = span.large_bytes();
         if bytes >= KEEP_BYTES && release(span) {
-            self.pages.free_released(&self.map, span);
+            let whole = span.granules() * GRANULE_BYTES;
+            self.pages.free_released(&self.map, span, whole);
         } else {
             self.pages.free(&self.map, span, bytes);
         }
@@ -98,16 +99,21 @@ impl Heap {
             return false;
         }
         let granules = granules_of(bytes);
-        if granules > old_granules {
-            if !self.pages.extend(&self.map, span, granules) {
-                return false;
-            }
-        } else if granules < old_granules {
-            self.pages.shrink(&self.map, span, granules);
-        } else if bytes <= old && wastes_little(bytes, old) {
+        let usable = usable_bytes(bytes);
+        if granules == old_granules && usable <= old && wastes_little(usable, old) {
             return true;
         }
-        span.set_large_bytes(usable_bytes(bytes));
+        if granules > old_granules && !self.pages.extend(&self.map, span, granules) {
+            return false;
+        }
+        if usable < old {
+            let given_up = span.start() + usable;
+            self.pages.touch(&self.map, given_up, old - usable);
+        }
+        if granules < old_granules {
+            self.pages.shrink(&self.map, span, granules);
+        }
+        span.set_large_bytes(usable);
         true
     }
 }

@@ -12,7 +12,7 @@ use crate::page_map::PageMap;
 use crate::region::{
     REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region, granule_mask,
 };
-use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::size_class::GRANULE_BYTES;
 use crate::span::Span;
 
 use super::{PageHeap, State, begin_span, each_inner_slot, each_region_part, region_at, slot_at};
@@ -33,7 +33,17 @@ impl PageHeap {
         self.state.lock().extend(map, span, granules)
     }
 
-    /// Makes a large span shorter; what it gives up may hold something.
+    /// Notes that a part of a large object may hold something: the object's
+    /// size no longer says so.
+    pub fn touch(&self, map: &PageMap, start: usize, bytes: usize) {
+        let _state = self.state.lock();
+        each_region_part(map, start, bytes, |region, first, length| {
+            region.touch(first, length);
+        });
+    }
+
+    /// Makes a large span shorter. What was written to of the part that it
+    /// gives up is noted already ([`PageHeap::touch`]).
     pub fn shrink(&self, map: &PageMap, span: &'static Span, granules: usize) {
         self.state.lock().shrink(map, span, granules);
     }
@@ -62,14 +72,14 @@ impl PageHeap {
             self.free(map, new, 0);
             return Ok(None);
         }
-        self.free_released(map, span);
+        self.free_released(map, span, bytes);
         Ok(Some(new))
     }
 
-    /// Takes back a large span whose pages are zero and cost nothing.
-    pub fn free_released(&self, map: &PageMap, span: &'static Span) {
+    /// Takes back a large span whose first `bytes` are zero and cost nothing.
+    /// What is behind them was not written to since it was allocated.
+    pub fn free_released(&self, map: &PageMap, span: &'static Span, bytes: usize) {
         let mut state = self.state.lock();
-        let bytes = span.granules() << GRANULE_SHIFT;
         each_region_part(map, span.start(), bytes, |region, first, length| {
             region.untouch(first, length);
         });
@@ -92,7 +102,7 @@ impl State {
         self.use_regions(map, start, granules);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
-            head.set_kind(RegionKind::LargeHead);
+            head.begin(RegionKind::LargeHead, start);
         }
         Some(begin_span(map, start, granules))
     }
@@ -102,9 +112,10 @@ impl State {
     fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize) {
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
-            let last = region_at(map, start + (granules - rest) * GRANULE_BYTES);
+            let last_start = start + (granules - rest) * GRANULE_BYTES;
+            let last = region_at(map, last_start);
+            last.begin(RegionKind::Parted, last_start);
             last.used.set(granule_mask(0, rest));
-            last.set_kind(RegionKind::Parted);
             self.parted.add(last);
         }
     }
@@ -155,12 +166,13 @@ impl State {
         self.parted.remove(region);
         region.used.set(0);
         if region.start() == span.start() {
-            region.set_kind(RegionKind::LargeHead);
+            region.begin(RegionKind::LargeHead, span.start());
             return;
         }
-        region.set_kind(RegionKind::None);
+        let first = region.start();
+        region.end();
         for granule in 0..REGION_GRANULES {
-            slot_at(map, region.start() + granule * GRANULE_BYTES).end_slot();
+            slot_at(map, first + granule * GRANULE_BYTES).end_slot();
         }
     }
 
@@ -168,9 +180,6 @@ impl State {
         let (start, old) = (span.start(), span.granules());
         let end = start + old * GRANULE_BYTES;
         let new_end = start + granules * GRANULE_BYTES;
-        each_region_part(map, new_end, end - new_end, |region, first, length| {
-            region.touch(first, length);
-        });
         each_inner_slot(map, start, old, |slot, back| {
             if back >= granules {
                 slot.end_slot();
@@ -181,8 +190,8 @@ impl State {
         if new_end != border {
             let region = region_at(map, new_end);
             if region.kind() != RegionKind::Parted {
+                region.begin(RegionKind::Parted, border - REGION_BYTES);
                 region.used.set(u32::MAX);
-                region.set_kind(RegionKind::Parted);
                 self.parted.add(region);
                 each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
             }

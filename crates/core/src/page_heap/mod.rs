@@ -277,16 +277,9 @@ fn touched_free_bytes(region: &Region) -> usize {
 }
 
 impl State {
-    /// Adds freshly mapped regions, which are zero.
+    /// Adds freshly mapped regions, which are zero. So is their metadata, or
+    /// `unmap_free` left it as if; it is not touched, since there may be a TiB.
     fn add_regions(&mut self, map: &PageMap, start: usize, count: usize) {
-        for index in 0..count {
-            let address = start + index * REGION_BYTES;
-            let region = region_at(map, address);
-            region.set_start(address);
-            region.set_kind(RegionKind::None);
-            region.untouch(0, REGION_BYTES);
-            region.used.set(0);
-        }
         self.runs.add(map, start, count, false);
     }
 
@@ -301,8 +294,8 @@ impl State {
             None => {
                 let start = self.runs.take(map, 1, 1)?;
                 let region = region_at(map, start);
+                region.begin(RegionKind::Parted, start);
                 region.used.set(0);
-                region.set_kind(RegionKind::Parted);
                 self.parted.add(region);
                 (region, 0)
             }
@@ -339,7 +332,7 @@ impl State {
             self.parted.mark_free(region, granule_in_region(tail), rest);
             if region.used.get() == 0 {
                 self.parted.remove(region);
-                region.set_kind(RegionKind::None);
+                region.end();
                 let dirty = region.touched_pages() != 0;
                 self.runs.add(map, tail & !(REGION_BYTES - 1), 1, dirty);
             }
@@ -351,7 +344,7 @@ impl State {
                 self.parted.mark_free(head, 0, REGION_GRANULES);
                 self.parted.remove(head);
             }
-            head.set_kind(RegionKind::None);
+            head.end();
             let dirty =
                 (0..whole).any(|i| region_at(map, start + i * REGION_BYTES).touched_pages() != 0);
             self.runs.add(map, start, whole, dirty);

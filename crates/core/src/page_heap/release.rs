@@ -59,7 +59,7 @@ impl PageHeap {
                     return released;
                 }
                 let before = region.touched_pages();
-                self.free_released(map, hole);
+                self.free_released(map, hole, bytes);
                 released += before.saturating_sub(region.touched_pages()) * os::PAGE_BYTES;
             }
         }

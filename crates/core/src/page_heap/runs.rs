@@ -143,10 +143,10 @@ impl FreeRuns {
     fn insert(&mut self, map: &PageMap, start: usize, count: usize, dirty: bool) {
         let head = region_at(map, start);
         let last = region_at(map, start + (count - 1) * REGION_BYTES);
-        for end in [head, last] {
-            end.set_kind(RegionKind::Free);
-            end.run.set(count as u32);
-        }
+        head.begin(RegionKind::Free, start);
+        last.begin(RegionKind::Free, start + (count - 1) * REGION_BYTES);
+        head.run.set(count as u32);
+        last.run.set(count as u32);
         head.set_dirty(dirty);
         self.lists(dirty)[list_of(count)].push(head);
     }
@@ -155,8 +155,8 @@ impl FreeRuns {
         let length = head.run.get() as usize;
         self.lists(head.is_dirty())[list_of(length)].remove(head);
         let last = region_at(map, head.start() + (length - 1) * REGION_BYTES);
-        head.set_kind(RegionKind::None);
-        last.set_kind(RegionKind::None);
+        head.end();
+        last.end();
     }
 
     fn lists(&mut self, dirty: bool) -> &mut [List<Region>; LISTS] {
