@@ -346,7 +346,10 @@ mod tests {
             for offset in 0..GRANULE_BYTES as u32 {
                 let passes = offset.wrapping_mul(check) < check;
                 let single = class.info().span_granules == 1;
-                assert_eq!(passes, single && offset as usize % class.bytes() == 0);
+                assert_eq!(
+                    passes,
+                    single && (offset as usize).is_multiple_of(class.bytes())
+                );
             }
         }
     }

@@ -147,7 +147,8 @@ pub fn do_not_dump(address: *mut u8, bytes: usize) {
 
 /// Moves the pages of `[from, from + bytes)` to `to`, whose own pages go. The
 /// range at `from` stays mapped and reads as zeros. False where the system
-/// cannot do it (before Linux 5.7, or over several mappings): nothing moved.
+/// cannot do it (before Linux 5.7, or at a limit): nothing has moved, if the
+/// range at `from` lies in one mapping, but the one at `to` may be unmapped.
 ///
 /// # Safety
 /// Both ranges were mapped by this module and do not overlap; nobody uses

@@ -7,7 +7,7 @@
 //! written; those between stay free.
 
 use crate::metadata::Metadata;
-use crate::os::{self, OutOfMemory};
+use crate::os::OutOfMemory;
 use crate::page_map::PageMap;
 use crate::region::{
     REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region, granule_mask,
@@ -49,8 +49,11 @@ impl PageHeap {
     }
 
     /// Moves the first `bytes` of a large object of several regions to a new
-    /// span of `granules` by remapping its pages, and frees the old span.
-    /// `None` where the system cannot: nothing has changed then.
+    /// span of `granules`, no shorter than the old one, and frees that. Whole
+    /// regions move by remapping their pages, one at a time: so a mapping never
+    /// ends inside a region, and what is remapped is never more than one
+    /// mapping, which the system would refuse (before Linux 6.17). The rest is
+    /// copied. `None` where the system cannot: the object is as it was.
     pub fn move_large(
         &self,
         map: &PageMap,
@@ -67,13 +70,34 @@ impl PageHeap {
             state.moves += 1;
         }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
-        let bytes = bytes.next_multiple_of(os::PAGE_BYTES);
-        if !super::release::move_span_pages(span, new, bytes) {
-            self.free(map, new, 0);
+        let whole = bytes / REGION_BYTES;
+        if !super::release::move_regions(span, new, whole) {
+            self.abandon(map, new);
             return Ok(None);
         }
-        self.free_released(map, span, bytes);
+        let moved = whole * REGION_BYTES;
+        super::release::copy_part(span, new, moved, bytes);
+        self.touch(map, span.start() + moved, bytes - moved);
+        self.free_released(map, span, moved);
         Ok(Some(new))
+    }
+
+    /// Gives a new large span's regions up for good: after a remapping that
+    /// failed, nobody can say whether they are still mapped, or who has them.
+    /// No object is moved by remapping any more.
+    #[cold]
+    fn abandon(&self, map: &PageMap, span: &'static Span) {
+        let mut state = self.state.lock();
+        state.moves = MAX_MOVES;
+        let (start, granules) = (span.start(), span.granules());
+        let whole = granules / REGION_GRANULES;
+        super::end_span(map, start, granules);
+        region_at(map, start).end();
+        state.regions -= whole;
+        let rest = granules % REGION_GRANULES;
+        if rest != 0 {
+            state.free_granules(map, start + whole * REGION_BYTES, rest);
+        }
     }
 
     /// Takes back a large span whose first `bytes` are zero and cost nothing.

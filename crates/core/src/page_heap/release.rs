@@ -5,6 +5,7 @@
 //! lock, and nobody gets it.
 #![allow(unsafe_code)] // Tells the system what nobody needs.
 
+use crate::fatal;
 use crate::os;
 use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
@@ -126,12 +127,38 @@ pub fn unmap_unused(start: *mut u8, count: usize) {
     unsafe { os::unmap(start, count * REGION_BYTES) };
 }
 
-/// Moves the pages of a large span to another one; false where the system
-/// cannot.
-pub fn move_span_pages(from: &Span, to: &Span, bytes: usize) -> bool {
-    let from = core::ptr::with_exposed_provenance_mut(from.start());
-    let to = core::ptr::with_exposed_provenance_mut(to.start());
+/// Moves the pages of the first `count` regions of a large span to another
+/// one. False where the system cannot: they are where they were, and the other
+/// span may not be mapped any more.
+pub fn move_regions(from: &Span, to: &Span, count: usize) -> bool {
+    let moved = (0..count)
+        .take_while(|&index| move_region(from, to, index))
+        .count();
+    if moved == count {
+        return true;
+    }
+    for index in 0..moved {
+        if !move_region(to, from, index) {
+            fatal::inconsistent(
+                "the system moved pages and refuses to move them back",
+                to.start(),
+            );
+        }
+    }
+    false
+}
+
+fn move_region(from: &Span, to: &Span, index: usize) -> bool {
+    let at =
+        |span: &Span| core::ptr::with_exposed_provenance_mut(span.start() + index * REGION_BYTES);
     // SAFETY: both are spans in use: their owner is the caller, and they are
     // mappings of the page heap.
-    unsafe { os::move_pages(from, to, bytes) }
+    unsafe { os::move_pages(at(from), at(to), REGION_BYTES) }
+}
+
+/// Copies `[first, end)` of a large span to the same place in another one.
+pub fn copy_part(from: &Span, to: &Span, first: usize, end: usize) {
+    let at = |span: &Span| core::ptr::with_exposed_provenance_mut::<u8>(span.start() + first);
+    // SAFETY: both are the caller's, apart, and at least `end` bytes long.
+    unsafe { at(to).copy_from_nonoverlapping(at(from), end - first) };
 }
