@@ -208,7 +208,7 @@ impl Figures {
 
 #[track_caller]
 fn expect_near(what: &str, found: u64, expected: u64) {
-    const SLACK: u64 = 1 << 20;
+    const SLACK: u64 = 128 << 10;
     assert!(
         found.abs_diff(expected) < SLACK,
         "{what}: {found}, expected {expected}"
