@@ -191,18 +191,6 @@ static void all_sizes(int with_small)
         fail("objects of 1 MiB: %zu bytes; after the smaller ones %zu", large, again);
 }
 
-static sem_t begin, ended;
-static int thread_with_small;
-
-static void *in_thread(void *argument)
-{
-    while (sem_wait(&begin) != 0)
-        continue;
-    all_sizes(thread_with_small);
-    sem_post(&ended);
-    return NULL;
-}
-
 /* The heap holds this much that no system call is needed for. */
 static void warm_up(size_t bytes)
 {
@@ -237,6 +225,22 @@ static void refuse_memory(unsigned least)
     REQUIRE(refuse_from(SYS_mprotect, 1, least, ENOMEM) == 0);
     REQUIRE(refuse_from(SYS_mremap, 2, least, ENOMEM) == 0);
     REQUIRE(refuse_from(SYS_mmap, 1, least, ENOMEM) == 0);
+}
+
+static sem_t begin, ended;
+static int thread_with_small;
+/* From this length on the thread is refused memory, as the first thread is. */
+static unsigned refused_from;
+
+static void *in_thread(void *argument)
+{
+    while (sem_wait(&begin) != 0)
+        continue;
+    if (refused_from)
+        refuse_memory(refused_from);
+    all_sizes(thread_with_small);
+    sem_post(&ended);
+    return NULL;
 }
 
 static void *refused_thread(void *argument)
@@ -301,10 +305,10 @@ int main(int count, char **arguments)
         set_limit(bytes);
     } else if (strcmp(how, "refused") == 0) {
         warm_up(48 << 20);
-        refuse_memory(1);
+        refuse_memory(refused_from = 1);
     } else if (strcmp(how, "refused-large") == 0) {
         warm_up(48 << 20);
-        refuse_memory(64 << 10);
+        refuse_memory(refused_from = 64 << 10);
     } else {
         return 2;
     }
