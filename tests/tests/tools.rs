@@ -61,6 +61,8 @@ fn gdb(mode: Mode, commands: &[String]) -> Outcome {
         "set confirm off".to_owned(),
         "set startup-with-shell off".to_owned(),
         "set debuginfod enabled off".to_owned(),
+        // Expressions are C's, also where the program stands in Rust.
+        "set language c".to_owned(),
         format!("set environment {}", preload()),
         format!("set environment THMALLOC_CONF={}", mode.conf()),
     ];
