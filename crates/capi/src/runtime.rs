@@ -29,3 +29,9 @@ core::arch::global_asm!(
     "rust_eh_personality: ud2",
     ".popsection",
 );
+
+// Says that the C library is needed, which gives its symbols their versions;
+// the `libc` crate says so only without its feature `std`, which other crates of
+// a build may switch on.
+#[link(name = "c")]
+unsafe extern "C" {}

@@ -162,14 +162,22 @@ impl PageMap {
         }
         // SAFETY: stored above, or earlier, and never taken down.
         let top = unsafe { &*self.top.load(Ordering::Relaxed) };
-        for index in start >> LEAF_SHIFT..=(start + bytes - 1) >> LEAF_SHIFT {
-            let leaf = top.get(index).ok_or(OutOfMemory)?;
-            // Relaxed: written under this lock only.
-            if leaf.load(Ordering::Relaxed).is_null() {
-                let new = metadata.allocate::<Leaf>()?;
+        let (first, last) = (start >> LEAF_SHIFT, (start + bytes - 1) >> LEAF_SHIFT);
+        let leaves = top.get(first..=last).ok_or(OutOfMemory)?;
+        // Relaxed: written under this lock only.
+        let missing = |leaf: &&AtomicPtr<Leaf>| leaf.load(Ordering::Relaxed).is_null();
+        let count = leaves.iter().filter(missing).count();
+        if count != 0 {
+            // All at once: a large object may need thousands, and a mapping for
+            // each would leave the process none.
+            let length = count * size_of::<Leaf>();
+            let new = metadata.allocate_bytes(length, align_of::<Leaf>())?;
+            for (index, leaf) in leaves.iter().filter(missing).enumerate() {
+                // SAFETY: inside the piece.
+                let place = unsafe { new.cast::<Leaf>().add(index) };
                 // Release: pairs with the Acquire in `leaf_of`; the leaf is
                 // zero, which means free, as the arena gave it.
-                leaf.store(new.as_ptr(), Ordering::Release);
+                leaf.store(place.as_ptr(), Ordering::Release);
             }
         }
         if !growth.window_tried {

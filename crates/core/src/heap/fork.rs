@@ -8,6 +8,11 @@
 //! else is there if that is (`dup_mmap`, which keeps faults waiting until all
 //! tables are copied).
 //!
+//! Libc takes the lock on its list of streams after the handlers have run, and a
+//! thread that has it may wait for another that allocates, so that lock comes
+//! first of all here, where there are other threads (glibc's own allocator is
+//! locked behind it for the same reason: its bug 19431).
+//!
 //! The handlers run last before the fork and first after it, since they are
 //! registered by the first allocation: those of others may allocate.
 #![allow(unsafe_code)] // Locks without guards.
@@ -21,12 +26,20 @@ pub fn register() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     // Relaxed: only whoever comes first is to do it.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
-        os::at_fork(before, after, after);
+        os::at_fork(before, in_parent, in_child);
     }
 }
 
+static STREAMS_LOCKED: AtomicBool = AtomicBool::new(false);
+
 extern "C" fn before() {
+    let streams = !os::is_single_threaded();
+    if streams {
+        os::lock_streams();
+    }
     HEAP.standstill.lock_for_fork();
+    // Relaxed: the standstill's lock guards it.
+    STREAMS_LOCKED.store(streams, Ordering::Relaxed);
     HEAP.caches.lock_for_fork();
     for transfer in &HEAP.transfer {
         transfer.lock_for_fork();
@@ -39,7 +52,23 @@ extern "C" fn before() {
     HEAP.metadata.lock_for_fork();
 }
 
-extern "C" fn after() {
+extern "C" fn in_parent() {
+    let streams = STREAMS_LOCKED.load(Ordering::Relaxed);
+    unlock();
+    if streams {
+        os::unlock_streams();
+    }
+}
+
+extern "C" fn in_child() {
+    let streams = STREAMS_LOCKED.load(Ordering::Relaxed);
+    unlock();
+    if streams {
+        os::reset_streams();
+    }
+}
+
+fn unlock() {
     // SAFETY: `before` ran in this thread, or in the one that this process is a
     // copy of.
     unsafe {

@@ -20,7 +20,8 @@ pub use linux::{
     write_stderr, yield_now,
 };
 pub use process::{
-    at_fork, environment, is_secure_execution, possible_cpus, rseq_has_concurrency_id, rseq_offset,
+    at_fork, environment, is_secure_execution, is_single_threaded, lock_streams, possible_cpus,
+    reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
 };
 pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};
 

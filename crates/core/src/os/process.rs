@@ -133,6 +133,43 @@ fn environment_block() -> Option<*const *const c_char> {
     }
 }
 
+/// Has the process one thread only, for all that glibc knows (its manual,
+/// section "Single-Threaded Processes")? False where it does not tell.
+pub fn is_single_threaded() -> bool {
+    let variable = weak_address!("__libc_single_threaded").cast::<u8>();
+    // SAFETY: a variable of libc's, which says that it may be read at any time.
+    !variable.is_null() && unsafe { variable.read_volatile() } != 0
+}
+
+/// A function of libc's without arguments, if it has it.
+macro_rules! weak_call {
+    ($name:literal) => {{
+        let function = weak_address!($name);
+        if !function.is_null() {
+            // SAFETY: the address of a C function of that type.
+            unsafe { core::mem::transmute::<*const u8, extern "C" fn()>(function)() };
+        }
+    }};
+}
+
+/// Takes the lock on libc's list of streams, before any of the heap's: fork(2)
+/// of libc takes it, too, but after the handlers have run, and a thread that
+/// has it may wait for one that allocates. It may be taken again by its holder.
+pub fn lock_streams() {
+    weak_call!("_IO_list_lock");
+}
+
+/// Releases what [`lock_streams`] took.
+pub fn unlock_streams() {
+    weak_call!("_IO_list_unlock");
+}
+
+/// In the child of a fork: whoever had the lock of [`lock_streams`], it is free
+/// now.
+pub fn reset_streams() {
+    weak_call!("_IO_list_resetlock");
+}
+
 type ForkHandler = extern "C" fn();
 
 unsafe extern "C" {
