@@ -296,10 +296,11 @@ int main(int count, char **arguments)
         REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
         if (limit.rlim_cur == RLIM_INFINITY)
             REQUIRE(getrlimit(RLIMIT_DATA, &limit) == 0);
-        with_small = limit.rlim_cur <= (rlim_t)256 << 20;
+        with_small = limit.rlim_cur <= (rlim_t)128 << 20;
     } else if (strcmp(how, "lowered") == 0) {
         warm_up(8 << 20);
         set_limit(mapped_bytes() + bytes);
+        with_small = bytes <= 128 << 20;
     } else if (strcmp(how, "below") == 0) {
         warm_up(48 << 20);
         set_limit(bytes);

@@ -1,7 +1,8 @@
 /* Signals every 100 microseconds, and threads moved between CPUs while they are
- * inside malloc and free: nothing is lost, nothing is handed out twice.
+ * inside malloc and free, and caches emptied from outside meanwhile: nothing is
+ * lost, nothing is handed out twice.
  *
- * usage: robust_storm signals|migration|both MILLISECONDS
+ * usage: robust_storm signals|migration|trim|all MILLISECONDS
  */
 #include "stamp.h"
 #include <pthread.h>
@@ -20,10 +21,10 @@
 enum { WORKERS = 6, SLOTS = 128, EXCHANGE = 256 };
 
 static atomic_int stop;
-static atomic_long signals_seen, moves, taken, given;
+static atomic_long signals_seen, moves, trims, taken, given;
 static atomic_int ids[WORKERS];
 static sem_t posted;
-static int with_signals, with_migration, cpus[2];
+static int with_signals, with_migration, with_trim, cpus[2];
 
 /* Objects change hands through these, by atomic exchange. */
 static struct stamped *_Atomic exchange[EXCHANGE];
@@ -124,6 +125,19 @@ static void *controller(void *argument)
     return NULL;
 }
 
+/* Empties the caches of all CPUs, and has the heap walked, while the workers
+ * are at it. */
+static void *trimmer(void *argument)
+{
+    while (!stop) {
+        malloc_trim(0);
+        if (trims++ % 16 == 0)
+            check_heap();
+        usleep(200);
+    }
+    return NULL;
+}
+
 static void listen_to(int signal)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
@@ -141,8 +155,10 @@ static void set_timers(long microseconds)
 int main(int count, char **arguments)
 {
     REQUIRE(count == 3);
-    with_signals = strcmp(arguments[1], "migration") != 0;
-    with_migration = strcmp(arguments[1], "signals") != 0;
+    int all_kinds = strcmp(arguments[1], "all") == 0;
+    with_signals = all_kinds || strcmp(arguments[1], "signals") == 0;
+    with_migration = all_kinds || strcmp(arguments[1], "migration") == 0;
+    with_trim = all_kinds || strcmp(arguments[1], "trim") == 0;
     long left = laps(atol(arguments[2])) * 1000;
     cpu_set_t all;
     int found = 0;
@@ -161,11 +177,13 @@ int main(int count, char **arguments)
     listen_to(SIGRTMIN);
     if (with_signals)
         set_timers(100);
-    pthread_t workers[WORKERS], mover;
+    pthread_t workers[WORKERS], mover, emptier;
     for (uintptr_t i = 0; i < WORKERS; i++)
         REQUIRE(pthread_create(&workers[i], NULL, worker, (void *)i) == 0);
     if (with_migration)
         REQUIRE(pthread_create(&mover, NULL, controller, NULL) == 0);
+    if (with_trim)
+        REQUIRE(pthread_create(&emptier, NULL, trimmer, NULL) == 0);
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
     do {
@@ -178,6 +196,8 @@ int main(int count, char **arguments)
         REQUIRE(pthread_join(workers[i], NULL) == 0);
     if (with_migration)
         REQUIRE(pthread_join(mover, NULL) == 0);
+    if (with_trim)
+        REQUIRE(pthread_join(emptier, NULL) == 0);
     if (with_signals)
         set_timers(0);
     for (int i = 0; i < EXCHANGE; i++)
@@ -187,8 +207,9 @@ int main(int count, char **arguments)
         fail("%ld objects taken, %ld given back", (long)taken, (long)given);
     REQUIRE(!with_signals || signals_seen > 100);
     REQUIRE(!with_migration || moves > 100);
+    REQUIRE(!with_trim || trims > 10);
     check_heap();
-    printf("%ld objects, %ld signals, %ld moves, cache %s\n", (long)taken,
-           (long)signals_seen, (long)moves, cache_mode());
+    printf("%ld objects, %ld signals, %ld moves, %ld trims, cache %s\n", (long)taken,
+           (long)signals_seen, (long)moves, (long)trims, cache_mode());
     return 0;
 }

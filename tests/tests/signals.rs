@@ -1,5 +1,6 @@
 //! What interrupts a thread inside malloc and free: signals every 100
-//! microseconds, and moves to another CPU.
+//! microseconds, moves to another CPU, and another thread that empties the
+//! caches of all CPUs.
 
 use std::thread::available_parallelism;
 
@@ -7,7 +8,7 @@ use thmalloc_tests::{Build, compile, passes_in_both_modes, skip};
 
 fn storm(test: &str, kind: &str) {
     let cpus = available_parallelism().map_or(1, usize::from);
-    if kind != "signals" && cpus < 2 {
+    if ["migration", "all"].contains(&kind) && cpus < 2 {
         skip(test, "this process may use one CPU only");
         return;
     }
@@ -27,6 +28,17 @@ fn forced_migration_between_cpus_loses_nothing() {
 }
 
 #[test]
-fn signals_and_migration_together_lose_nothing() {
-    storm("signals_and_migration_together_lose_nothing", "both");
+fn caches_emptied_by_malloc_trim_meanwhile_lose_nothing() {
+    storm(
+        "caches_emptied_by_malloc_trim_meanwhile_lose_nothing",
+        "trim",
+    );
+}
+
+#[test]
+fn signals_migration_and_malloc_trim_together_lose_nothing() {
+    storm(
+        "signals_migration_and_malloc_trim_together_lose_nothing",
+        "all",
+    );
 }
