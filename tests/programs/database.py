@@ -11,6 +11,7 @@ FILE = "python.sqlite"
 
 def connect():
     base = sqlite3.connect(FILE, timeout=120)
+    base.execute("PRAGMA synchronous = OFF")
     base.create_function("pack", 1, lambda text: zlib.compress(text.encode()))
     base.create_function("unpack", 1, lambda data: zlib.decompress(data).decode())
     return base
@@ -32,7 +33,6 @@ if os.path.exists(FILE):
     os.remove(FILE)
 base = connect()
 base.execute("PRAGMA journal_mode = WAL")
-base.execute("PRAGMA synchronous = OFF")
 base.execute("CREATE TABLE fact (worker INTEGER, number INTEGER, packed BLOB)")
 base.commit()
 

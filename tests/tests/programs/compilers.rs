@@ -99,7 +99,7 @@ fn gcc_compiles_a_large_source_to_the_same_object() {
 #[test]
 fn gxx_compiles_many_templates_to_the_same_object() {
     compare("g++", &[&GXX], |s| {
-        s.write("source.cpp", cxx_source(16));
+        s.write("source.cpp", cxx_source(10));
         compiles(s, &GXX, "source.cpp", &["-g", "-O2"]);
     });
 }
@@ -192,7 +192,7 @@ fn debug(s: &mut Session, gdb: std::process::Command, extra: &[&str]) {
         command.args(["-iex", line]);
     }
     for line in [
-        "break grow if depth == 3",
+        "break debuggee.c:grow if depth == 3",
         "run",
         "backtrace",
         "info locals",
@@ -201,7 +201,7 @@ fn debug(s: &mut Session, gdb: std::process::Command, extra: &[&str]) {
         "watch list->length",
         "continue",
         "delete",
-        "break finish",
+        "break debuggee.c:finish",
         "continue",
         "next",
         "next",

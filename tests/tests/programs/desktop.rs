@@ -35,14 +35,12 @@ fn imagemagick_draws_filters_and_converts() {
         .iter()
         .enumerate()
         {
-            for kind in ["png", "jpg", "gif"] {
-                let image = format!("image{number}.{kind}");
-                let steps = steps.split_whitespace();
-                let args: Vec<&str> = steps.chain(["-strip", &image]).collect();
-                s.run(&CONVERT, &args).stdout();
-                let what = [&image, "-format", "%wx%h %m %k %#", "info:"];
-                s.run(&CONVERT, &what).stdout();
-            }
+            let image = format!("image{number}.{}", ["png", "jpg", "gif"][number % 3]);
+            let steps = steps.split_whitespace();
+            let args: Vec<&str> = steps.chain(["-strip", &image]).collect();
+            s.run(&CONVERT, &args).stdout();
+            let what = [&image, "-format", "%wx%h %m %k %#", "info:"];
+            s.run(&CONVERT, &what).stdout();
         }
         s.run(&CONVERT, &["no-such-file.png", "x.png"]);
     });

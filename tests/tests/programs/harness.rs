@@ -208,6 +208,8 @@ impl<'a> Session<'a> {
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb")
             .env("TZ", "UTC0")
+            // OpenMP's threads would spin on a busy machine.
+            .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::null());
         command
     }

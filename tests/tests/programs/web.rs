@@ -77,6 +77,8 @@ fn nginx_serves_the_same_bytes_under_wrk() {
                 "-t2",
                 "-c40",
                 "-d2s",
+                "--timeout",
+                "60s",
                 "-H",
                 "Accept-Encoding: gzip",
                 &url(path),
