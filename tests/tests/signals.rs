@@ -13,8 +13,8 @@ fn storm(test: &str, kind: &str) {
         return;
     }
     let program = compile("robust_storm.c", &[]);
-    passes_in_both_modes(Build::Release, &program, &[kind, "3000"]);
-    passes_in_both_modes(Build::Checked, &program, &[kind, "1500"]);
+    passes_in_both_modes(Build::Release, &program, &[kind, "2500"]);
+    passes_in_both_modes(Build::Checked, &program, &[kind, "1000"]);
 }
 
 #[test]
