@@ -152,6 +152,13 @@ static void set_timers(long microseconds)
     REQUIRE(setitimer(ITIMER_VIRTUAL, &every, NULL) == 0);
 }
 
+/* A busy machine may take longer until the storm has been one. */
+static int enough(void)
+{
+    return (!with_signals || signals_seen > 1000) && (!with_migration || moves > 1000) &&
+           (!with_trim || trims > 10);
+}
+
 int main(int count, char **arguments)
 {
     REQUIRE(count == 3);
@@ -190,7 +197,8 @@ int main(int count, char **arguments)
         usleep(20000);
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000 <
-             left);
+                 left ||
+             !enough());
     stop = 1;
     for (int i = 0; i < WORKERS; i++)
         REQUIRE(pthread_join(workers[i], NULL) == 0);
@@ -205,9 +213,6 @@ int main(int count, char **arguments)
             drop(exchange[i]);
     if (taken != given)
         fail("%ld objects taken, %ld given back", (long)taken, (long)given);
-    REQUIRE(!with_signals || signals_seen > 100);
-    REQUIRE(!with_migration || moves > 100);
-    REQUIRE(!with_trim || trims > 10);
     check_heap();
     printf("%ld objects, %ld signals, %ld moves, %ld trims, cache %s\n", (long)taken,
            (long)signals_seen, (long)moves, (long)trims, cache_mode());
