@@ -72,6 +72,9 @@ pub struct PageMap {
     table: AtomicPtr<AtomicU8>,
     window_base: AtomicUsize,
     window_granules: AtomicUsize,
+    /// The first leaf, and behind the last: where a walk begins and ends.
+    first_leaf: AtomicUsize,
+    end_leaf: AtomicUsize,
 }
 
 impl PageMap {
@@ -89,6 +92,8 @@ impl PageMap {
             table: AtomicPtr::new(null_mut()),
             window_base: AtomicUsize::new(0),
             window_granules: AtomicUsize::new(0),
+            first_leaf: AtomicUsize::new(usize::MAX),
+            end_leaf: AtomicUsize::new(0),
         }
     }
 
@@ -179,6 +184,9 @@ impl PageMap {
                 // zero, which means free, as the arena gave it.
                 leaf.store(place.as_ptr(), Ordering::Release);
             }
+            // Relaxed: for walks, which see a leaf that is older than they.
+            self.first_leaf.fetch_min(first, Ordering::Relaxed);
+            self.end_leaf.fetch_max(last + 1, Ordering::Relaxed);
         }
         if !growth.window_tried {
             growth.window_tried = true;
@@ -280,7 +288,12 @@ impl PageMap {
     pub fn regions(&self) -> impl Iterator<Item = (usize, &'static Region)> {
         // SAFETY: as in `leaf_of`. Acquire: pairs with the Release in `cover`.
         let top = unsafe { self.top.load(Ordering::Acquire).as_ref() };
-        let leaves = top.into_iter().flat_map(|top| top.iter().enumerate());
+        let first = self.first_leaf.load(Ordering::Relaxed);
+        let end = self.end_leaf.load(Ordering::Relaxed);
+        let leaves = top
+            .and_then(|top| top.get(first..end))
+            .into_iter()
+            .flat_map(move |leaves| (first..).zip(leaves));
         leaves
             .filter_map(|(index, leaf)| {
                 // SAFETY: as in `leaf_of`.

@@ -17,7 +17,8 @@
 //!
 //! Always: an object is in one list at most, or with the program. Nothing here
 //! reads or writes an object's memory.
-//! Lock: a slot's, rank `CpuCache`; the slow paths only try it.
+//! Lock: a slot's, rank `CpuCache`; the slow paths only try it. `opening`, rank
+//! `CacheOpening`, for new slots; they only try that, too.
 #![allow(unsafe_code)] // Slots are raw memory.
 
 pub mod capacity;
@@ -33,7 +34,7 @@ use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
 use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use crate::sync::{Field, Mutex, MutexGuard, Rank};
+use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::transfer_cache::TransferCache;
 
 pub use crate::config::CacheMode as Mode;
@@ -79,14 +80,6 @@ impl Tiers<'_> {
     }
 }
 
-/// A slot and its lock.
-struct SlotLock {
-    slot: Mutex<Slot>,
-    /// Fork has the lock. Another slot may be opened while it has: that one it
-    /// must not release.
-    held_for_fork: Field<u8>,
-}
-
 /// The CPU caches.
 pub struct CpuCaches {
     mode: AtomicU8,
@@ -94,9 +87,11 @@ pub struct CpuCaches {
     /// The slots' memory, one behind the other.
     memory: AtomicPtr<u8>,
     /// The slots' locks, each null until its first use.
-    slots: AtomicPtr<AtomicPtr<SlotLock>>,
+    slots: AtomicPtr<AtomicPtr<Mutex<Slot>>>,
     /// The number that the next thread gets in lock mode.
     next_thread: AtomicU32,
+    /// Held while a slot is opened: none appears while fork has it.
+    opening: Mutex<()>,
 }
 
 impl CpuCaches {
@@ -108,6 +103,7 @@ impl CpuCaches {
             memory: AtomicPtr::new(null_mut()),
             slots: AtomicPtr::new(null_mut()),
             next_thread: AtomicU32::new(0),
+            opening: Mutex::new(Rank::CacheOpening, ()),
         }
     }
 
@@ -144,7 +140,7 @@ impl CpuCaches {
     /// Reserves memory for `count` slots. It reads as zeros, which is a list
     /// that is empty and full; it is opened for writing slot by slot.
     fn reserve(&self, metadata: &Metadata, count: usize) -> bool {
-        let pointer = size_of::<AtomicPtr<SlotLock>>();
+        let pointer = size_of::<AtomicPtr<Mutex<Slot>>>();
         let Ok(slots) = metadata.allocate_bytes(count * pointer, pointer) else {
             return false;
         };
@@ -190,7 +186,7 @@ impl CpuCaches {
         if self.mode() == Mode::Lock {
             os::thread_locals().cache_slot.set(number as u32 + 1);
         }
-        slot.slot.try_lock()
+        slot.try_lock()
     }
 
     /// The number of the calling thread's slot in lock mode.
@@ -205,7 +201,7 @@ impl CpuCaches {
         next.checked_rem(count)
     }
 
-    fn slot(&self, number: usize) -> Option<&'static SlotLock> {
+    fn slot(&self, number: usize) -> Option<&'static Mutex<Slot>> {
         if number >= self.count.load(Ordering::Relaxed) {
             return None;
         }
@@ -217,10 +213,13 @@ impl CpuCaches {
         }
     }
 
-    /// Opens a slot at its first use. Two threads may come at once: one slot is
-    /// then thrown away, before anything was in it.
+    /// Opens a slot at its first use, unless somebody else is opening one.
     #[cold]
-    fn open_slot(&self, metadata: &Metadata, number: usize) -> Option<&'static SlotLock> {
+    fn open_slot(&self, metadata: &Metadata, number: usize) -> Option<&'static Mutex<Slot>> {
+        let _opening = self.opening.try_lock()?;
+        if let Some(slot) = self.slot(number) {
+            return Some(slot);
+        }
         if number >= self.count.load(Ordering::Relaxed) {
             return None;
         }
@@ -230,24 +229,15 @@ impl CpuCaches {
             .wrapping_add(number * SLOT_BYTES);
         // SAFETY: the slot's memory, which nobody can have written to.
         unsafe { os::protect(start, SLOT_BYTES, Protection::ReadWrite).ok()? };
-        let place: NonNull<SlotLock> = metadata.allocate().ok()?;
+        let place: NonNull<Mutex<Slot>> = metadata.allocate().ok()?;
         // SAFETY: `place` is ours and large enough; the slot's memory is mapped
         // for good. The pointer table has `number`.
         unsafe {
             let slot = Slot::new(SlotMemory::new(start), number, self.mode());
-            place.write(SlotLock {
-                slot: Mutex::new(Rank::CpuCache, slot),
-                held_for_fork: Field::new(0),
-            });
-            let entry = &*self.slots.load(Ordering::Relaxed).add(number);
-            // Release: pairs with the Acquire in `slot`. Acquire: the other
-            // thread's slot is used if it was first.
-            let _ = entry.compare_exchange(
-                null_mut(),
-                place.as_ptr(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+            place.write(Mutex::new(Rank::CpuCache, slot));
+            let slots = self.slots.load(Ordering::Relaxed);
+            // Release: pairs with the Acquire in `slot`.
+            (*slots.add(number)).store(place.as_ptr(), Ordering::Release);
         }
         self.slot(number)
     }
@@ -352,7 +342,7 @@ impl CpuCaches {
         tiers.central[class.number()].put(tiers.below, class, &[object], call);
     }
 
-    fn each_slot(&self) -> impl Iterator<Item = &'static SlotLock> {
+    fn each_slot(&self) -> impl Iterator<Item = &'static Mutex<Slot>> {
         (0..self.count.load(Ordering::Relaxed)).filter_map(|number| self.slot(number))
     }
 
@@ -361,7 +351,7 @@ impl CpuCaches {
     /// because the system refuses the barrier, stays as it is.
     pub fn drain(&self, tiers: Tiers<'_>) {
         for slot in self.each_slot() {
-            slot.slot.lock().drain(tiers);
+            slot.lock().drain(tiers);
         }
         for class in SizeClass::all() {
             let mut objects = [0; MAX_BATCH];
@@ -377,18 +367,16 @@ impl CpuCaches {
 
     /// Objects of the class in all caches, about.
     pub fn count(&self, class: SizeClass) -> usize {
-        self.each_slot()
-            .map(|slot| slot.slot.lock().count(class))
-            .sum()
+        self.each_slot().map(|slot| slot.lock().count(class)).sum()
     }
 
     /// Takes all locks and, in lock mode, stops all lists, for fork.
     pub fn lock_for_fork(&self) {
+        self.opening.lock_for_fork();
         for slot in self.each_slot() {
-            slot.slot.lock_for_fork();
+            slot.lock_for_fork();
             // SAFETY: just locked, and until `unlock_after_fork`.
-            unsafe { slot.slot.value_during_fork() }.hold_for_fork();
-            slot.held_for_fork.set(1);
+            unsafe { slot.value_during_fork() }.hold_for_fork();
         }
     }
 
@@ -398,16 +386,14 @@ impl CpuCaches {
     /// As [`Mutex::unlock_after_fork`].
     pub unsafe fn unlock_after_fork(&self) {
         for slot in self.each_slot() {
-            if slot.held_for_fork.get() == 0 {
-                continue;
-            }
-            slot.held_for_fork.set(0);
             // SAFETY: by contract locked.
             unsafe {
-                slot.slot.value_during_fork().resume_after_fork();
-                slot.slot.unlock_after_fork();
+                slot.value_during_fork().resume_after_fork();
+                slot.unlock_after_fork();
             }
         }
+        // SAFETY: by contract locked.
+        unsafe { self.opening.unlock_after_fork() };
     }
 }
 

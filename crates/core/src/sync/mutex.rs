@@ -18,18 +18,20 @@ use crate::os;
 pub enum Rank {
     /// The whole heap stands still: fork, trimming, checking.
     Heap = 1,
+    /// A CPU cache is set up.
+    CacheOpening = 2,
     /// A CPU cache's slow path.
-    CpuCache = 2,
+    CpuCache = 3,
     /// A size class's transfer cache.
-    TransferCache = 3,
+    TransferCache = 4,
     /// A size class's central free list.
-    Central = 4,
+    Central = 5,
     /// The page heap.
-    PageHeap = 5,
+    PageHeap = 6,
     /// The page map's growth.
-    PageMap = 6,
+    PageMap = 7,
     /// The metadata arena.
-    Metadata = 7,
+    Metadata = 8,
 }
 
 /// A value that one thread uses at a time.
