@@ -2,7 +2,9 @@
  * one before it, allocates in every way there is, and hands objects to other
  * lanes, which check and free them. Some lanes only free.
  *
- * usage: robust_crowd LANES GENERATIONS STEPS
+ * usage: robust_crowd LANES GENERATIONS STEPS [large]
+ *
+ * `large`: most objects are beyond the size classes and have spans of their own.
  */
 #include "stamp.h"
 #include <pthread.h>
@@ -25,6 +27,7 @@ static struct lane lanes[MAX_LANES];
 static unsigned lane_count;
 static int generations;
 static long steps;
+static int large;
 static atomic_long taken, given, finished;
 
 /* The argument of a lane's next thread. */
@@ -38,6 +41,8 @@ static struct turn turns[MAX_LANES];
 static size_t any_size(uint64_t *random)
 {
     uint64_t r = draw(random), pick = r % 1000, size = r >> 20;
+    if (large && pick < 900)
+        return 1 + size % (pick < 600 ? 800 << 10 : 3 << 20);
     if (pick < 520)
         return 1 + size % 128;
     if (pick < 800)
@@ -175,7 +180,8 @@ static void *run(void *argument)
 
 int main(int count, char **arguments)
 {
-    REQUIRE(count == 4);
+    REQUIRE(count == 4 || (count == 5 && strcmp(arguments[4], "large") == 0));
+    large = count == 5;
     lane_count = atoi(arguments[1]);
     generations = laps(atoi(arguments[2]));
     steps = atol(arguments[3]);

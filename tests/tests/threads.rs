@@ -27,6 +27,14 @@ fn a_thousand_short_threads_keep_every_object_intact() {
     crowd(Build::Release, "40", "60");
 }
 
+#[test]
+fn large_objects_that_grow_shrink_and_change_hands_stay_intact() {
+    let program = compile("robust_crowd.c", &[]);
+    let args = ["4", "4", "600", "large"];
+    passes_in_both_modes(Build::Release, &program, &args);
+    passes_in_both_modes(Build::Checked, &program, &args);
+}
+
 fn early_library() -> PathBuf {
     compile("robust_early.c", &["-shared", "-fPIC"])
 }
