@@ -1,0 +1,28 @@
+//! fork at the moments when somebody else has a lock that it must wait for.
+
+use std::time::Duration;
+
+use thmalloc_tests::{Build, Mode, compile, on_thmalloc, run, target_dir};
+
+#[test]
+fn fork_waits_for_no_thread_that_waits_for_a_stream() {
+    let program = compile("fork_streams.c", &[]);
+    for mode in Mode::ALL {
+        let lines = target_dir().join(format!("lines-{}-{mode:?}", std::process::id()));
+        let mut command = on_thmalloc(Build::Release, mode, &program);
+        command.arg(lines).arg("300");
+        run(&mut command, Duration::from_secs(120)).expect_success("fork beside streams");
+    }
+}
+
+#[test]
+fn a_cache_that_is_set_up_during_fork_works_in_the_child() {
+    let program = compile("fork_opening.c", &[]);
+    for mode in Mode::ALL {
+        for turn in 0..60 {
+            let mut command = on_thmalloc(Build::Release, mode, &program);
+            command.arg((turn * 1543 % 60_000).to_string());
+            run(&mut command, Duration::from_secs(120)).expect_success("fork beside start-up");
+        }
+    }
+}
