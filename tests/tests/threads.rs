@@ -103,6 +103,13 @@ fn libraries_with_thread_locals_come_and_go_by_dlopen() {
 }
 
 #[test]
+fn a_stack_of_8_kib_suffices() {
+    let program = compile("robust_stack.c", &[]);
+    passes_in_both_modes(Build::Release, &program, &[]);
+    passes_in_both_modes(Build::Checked, &program, &[]);
+}
+
+#[test]
 fn threads_that_only_free_empty_what_others_fill() {
     let program = compile("robust_freers.c", &[]);
     passes_in_both_modes(Build::Release, &program, &[]);
