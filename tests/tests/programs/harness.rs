@@ -206,6 +206,7 @@ impl<'a> Session<'a> {
             .env("PATH", path)
             .env("HOME", self.ground.path.join("home"))
             .env("LANG", "C.UTF-8")
+            .env("SHELL", "/bin/sh")
             .env("TERM", "dumb")
             .env("TZ", "UTC0")
             // OpenMP's threads would spin on a busy machine.
