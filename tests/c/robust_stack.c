@@ -17,11 +17,11 @@ static __thread void *kept[600];
 /* Without the stamps' own frames: only the allocator's depth matters here. */
 static void use_heap(void)
 {
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < 600; i++)
-            kept[i] = i % 3 == 0 ? calloc(1, i * i * 2) : malloc(1 + i * i * (round + 1));
+            kept[i] = i % 3 == 0 ? calloc(1, i * i) : malloc(1 + i * i * (round + 1) / 2);
         for (size_t i = 0; i < 600; i += 2)
-            kept[i] = realloc(kept[i], i * i * 3 + 1);
+            kept[i] = realloc(kept[i], i * i * 2 + 1);
         for (size_t i = 0; i < 600; i++) {
             REQUIRE(kept[i]);
             free(kept[i]);
@@ -66,13 +66,13 @@ int main(void)
         free_bytes++;
 
     pthread_attr_t attributes;
-    pthread_t threads[8];
+    pthread_t threads[3];
     REQUIRE(pthread_attr_init(&attributes) == 0);
     /* The thread's own block of thread-locals stands in its stack. */
     REQUIRE(pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN + sizeof kept) == 0);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 3; i++)
         REQUIRE(pthread_create(&threads[i], &attributes, on_thread, NULL) == 0);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 3; i++)
         REQUIRE(pthread_join(threads[i], NULL) == 0);
     for (int i = 0; i < OBJECTS; i++)
         stamp_free(&objects[i]);
