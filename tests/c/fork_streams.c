@@ -12,8 +12,10 @@ static const char *path;
 
 static void *flush_all(void *unused)
 {
-	while (!stop)
+	while (!stop) {
 		fflush(NULL);
+		usleep(20); /* or fork would wait for the list's lock for minutes */
+	}
 	return unused;
 }
 
@@ -43,7 +45,7 @@ int main(int count, char **arguments)
 	path = arguments[1];
 	FILE *file = fopen(path, "w");
 	for (int line = 0; line < 200; line++) {
-		for (int i = 0; i < line * 7919 % 60000; i++)
+		for (int i = 0; i < line * 7919 % 20000; i++)
 			fputc('x', file);
 		fputc('\n', file);
 	}

@@ -10,7 +10,7 @@ fn fork_waits_for_no_thread_that_waits_for_a_stream() {
     for mode in Mode::ALL {
         let lines = target_dir().join(format!("lines-{}-{mode:?}", std::process::id()));
         let mut command = on_thmalloc(Build::Release, mode, &program);
-        command.arg(lines).arg("300");
+        command.arg(lines).arg("100");
         run(&mut command, Duration::from_secs(120)).expect_success("fork beside streams");
     }
 }

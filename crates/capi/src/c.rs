@@ -198,8 +198,9 @@ unsafe fn free_checked(object: *mut c_void, align: usize, bytes: usize, call: Ca
         None => bytes.next_multiple_of(PAGE_BYTES),
     };
     // An object that realloc made smaller may have stayed where it was, with
-    // up to half of it unused.
-    if asked > usable || asked < usable / 2 {
+    // up to half of it unused, or more where there was no memory for another.
+    let too_small = asked < usable / 2 && !HEAP.has_oversized();
+    if bytes > usable || too_small {
         fatal::wrong_size(call, object.addr(), bytes, usable);
     }
     // SAFETY: by contract.

@@ -23,7 +23,7 @@ use crate::page_map::PageMap;
 use crate::region::REGION_BYTES;
 use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, Once, Rank};
 use crate::transfer_cache::TransferCache;
 
@@ -33,6 +33,8 @@ mod large;
 /// All tiers of a heap.
 pub struct Heap {
     started: Once,
+    /// An object could not be made smaller.
+    has_oversized: AtomicBool,
     standstill: Mutex<()>,
     caches: CpuCaches,
     transfer: [TransferCache; CLASS_COUNT],
@@ -68,6 +70,7 @@ impl Heap {
     const fn new() -> Self {
         Self {
             started: Once::new(),
+            has_oversized: AtomicBool::new(false),
             standstill: Mutex::new(Rank::Heap, ()),
             caches: CpuCaches::new(),
             transfer: [const { TransferCache::new() }; CLASS_COUNT],
@@ -277,6 +280,9 @@ impl Heap {
             return object;
         }
         let new = self.allocate(bytes);
+        if new.is_null() && bytes <= old {
+            return self.keep_whole(object);
+        }
         if !new.is_null() {
             // SAFETY: both objects have that many bytes, and are apart; the
             // old one is given up.
@@ -286,6 +292,21 @@ impl Heap {
             }
         }
         new
+    }
+
+    /// An object that was to become smaller, and stays as it is for want of
+    /// memory: programs do not expect that to fail.
+    #[cold]
+    fn keep_whole(&self, object: *mut u8) -> *mut u8 {
+        // Relaxed: a hint for messages about misuse.
+        self.has_oversized.store(true, Ordering::Relaxed);
+        object
+    }
+
+    /// Can an object be much larger than what was asked for last? See
+    /// [`Heap::keep_whole`].
+    pub fn has_oversized(&self) -> bool {
+        self.has_oversized.load(Ordering::Relaxed)
     }
 
     /// The span of an object; ends the process where the address is in none.

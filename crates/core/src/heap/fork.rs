@@ -30,16 +30,21 @@ pub fn register() {
     }
 }
 
-static STREAMS_LOCKED: AtomicBool = AtomicBool::new(false);
+/// Did [`before`] take the locks? Written and read with them held, but for
+/// false.
+static HELD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before() {
-    let streams = !os::is_single_threaded();
-    if streams {
-        os::lock_streams();
+    // With one thread, nobody is in the middle of anything but perhaps this
+    // one itself, of which a signal handler forks: the child goes on with it as
+    // the parent does.
+    if os::is_single_threaded() {
+        return;
     }
+    os::lock_streams();
     HEAP.standstill.lock_for_fork();
-    // Relaxed: the standstill's lock guards it.
-    STREAMS_LOCKED.store(streams, Ordering::Relaxed);
+    // Relaxed: see there.
+    HELD.store(true, Ordering::Relaxed);
     HEAP.caches.lock_for_fork();
     for transfer in &HEAP.transfer {
         transfer.lock_for_fork();
@@ -53,22 +58,21 @@ extern "C" fn before() {
 }
 
 extern "C" fn in_parent() {
-    let streams = STREAMS_LOCKED.load(Ordering::Relaxed);
-    unlock();
-    if streams {
+    if HELD.load(Ordering::Relaxed) {
+        unlock();
         os::unlock_streams();
     }
 }
 
 extern "C" fn in_child() {
-    let streams = STREAMS_LOCKED.load(Ordering::Relaxed);
-    unlock();
-    if streams {
+    if HELD.load(Ordering::Relaxed) {
+        unlock();
         os::reset_streams();
     }
 }
 
 fn unlock() {
+    HELD.store(false, Ordering::Relaxed);
     // SAFETY: `before` ran in this thread, or in the one that this process is a
     // copy of.
     unsafe {

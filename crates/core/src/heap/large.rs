@@ -86,6 +86,9 @@ impl Heap {
             }
         }
         let new = self.allocate(bytes);
+        if new.is_null() && bytes <= old {
+            return self.keep_whole(pointer(span.start()));
+        }
         if !new.is_null() {
             copy(span, new, old.min(bytes));
             self.free_large(span);
