@@ -1,6 +1,9 @@
-//! Names the library: a program linked with it looks for this name.
+//! Names the library: a program linked with it looks for this name. And keeps it
+//! from being unloaded: the kernel and libc know addresses of it for good (a
+//! thread's last restartable sequence, the handlers of fork).
 
 fn main() {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libthmalloc.so");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rerun-if-changed=build.rs");
 }

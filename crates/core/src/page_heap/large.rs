@@ -18,7 +18,8 @@ use crate::span::Span;
 use super::{PageHeap, State, begin_span, each_inner_slot, each_region_part, region_at, slot_at};
 
 /// Remapping splits the system's list of mappings, of which a process has
-/// 65530 (`vm.max_map_count`): after so many moves, large objects are copied.
+/// 65530 (`vm.max_map_count`), by up to three mappings a move: regions that move
+/// one after the other merge again. After so many, large objects are copied.
 const MAX_MOVES: usize = 16_384;
 
 /// How many regions belong wholly to the large object whose head this is.
@@ -62,6 +63,7 @@ impl PageHeap {
         bytes: usize,
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
+        let whole = bytes / REGION_BYTES;
         {
             let mut state = self.state.lock();
             if state.moves >= MAX_MOVES {
@@ -70,7 +72,6 @@ impl PageHeap {
             state.moves += 1;
         }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
-        let whole = bytes / REGION_BYTES;
         if !super::release::move_regions(span, new, whole) {
             self.abandon(map, new);
             return Ok(None);
