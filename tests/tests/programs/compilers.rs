@@ -221,8 +221,9 @@ fn debug(s: &mut Session, gdb: std::process::Command, extra: &[&str]) {
     let lines: Vec<&str> = finished.stdout().lines().filter(heap).collect();
     let printed = normal::addresses(&lines.join("\n"));
     assert!(printed.contains("exited normally"), "{finished:#?}");
-    // These name processes.
-    let steady = |line: &str| !line.contains("LWP") && !line.starts_with("[Inferior");
+    // These name processes, or are as wide as their numbers.
+    let varies = ["LWP", "[Inferior", "Target Id"];
+    let steady = |line: &str| !varies.iter().any(|name| line.contains(name));
     s.note(&normal::lines(&printed, steady));
 }
 
