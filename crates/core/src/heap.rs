@@ -304,7 +304,7 @@ impl Heap {
     }
 
     /// Can an object be much larger than what was asked for last? See
-    /// [`Heap::keep_whole`].
+    /// `keep_whole`.
     pub fn has_oversized(&self) -> bool {
         self.has_oversized.load(Ordering::Relaxed)
     }
