@@ -81,12 +81,12 @@ fn sort_orders_by_text_number_and_key() {
 #[test]
 fn xz_packs_with_two_threads_and_unpacks_the_same() {
     compare("xz", &[&XZ], |s| {
-        let lines = text(300_000);
+        let lines = text(150_000);
         s.write("lines", &lines);
         s.run(&XZ, &["-T2", "-3", "--block-size=1MiB", "-k", "lines"])
             .stdout();
         s.note_file("lines.xz");
-        s.run(&XZ, &["--test", "-v", "-T2", "lines.xz"]).stdout();
+        s.run(&XZ, &["--test", "-T2", "lines.xz"]).stdout();
         s.run(&XZ, &["-l", "lines.xz"]).stdout();
         std::fs::remove_file(s.file("lines")).expect("the original is removed");
         s.run(&XZ, &["-d", "-T2", "lines.xz"]).stdout();
