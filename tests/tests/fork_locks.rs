@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thmalloc_tests::{Build, Mode, compile, on_thmalloc, run, target_dir};
+use thmalloc_tests::{Build, Mode, compile, library, on_thmalloc, run, target_dir};
 
 #[test]
 fn fork_waits_for_no_thread_that_waits_for_a_stream() {
@@ -23,6 +23,21 @@ fn a_cache_that_is_set_up_during_fork_works_in_the_child() {
             let mut command = on_thmalloc(Build::Release, mode, &program);
             command.arg((turn * 1543 % 60_000).to_string());
             run(&mut command, Duration::from_secs(120)).expect_success("fork beside start-up");
+        }
+    }
+}
+
+#[test]
+fn handlers_registered_before_the_first_allocation_may_allocate() {
+    let handlers = compile("fork_handlers.c", &["-shared", "-fPIC"]);
+    let program = compile("fork_opening.c", &[]);
+    let thmalloc = library(Build::Release);
+    for mode in Mode::ALL {
+        for (first, second) in [(&thmalloc, &handlers), (&handlers, &thmalloc)] {
+            let mut command = on_thmalloc(Build::Release, mode, &program);
+            let preload = format!("{}:{}", first.display(), second.display());
+            command.env("LD_PRELOAD", preload).arg("1000");
+            run(&mut command, Duration::from_secs(120)).expect_success("handlers of fork");
         }
     }
 }

@@ -35,3 +35,15 @@ core::arch::global_asm!(
 // a build may switch on.
 #[link(name = "c")]
 unsafe extern "C" {}
+
+/// Registers the handlers of fork before any other library can register its own:
+/// ours must run innermost, since the others' may allocate.
+#[used]
+// SAFETY: the loader calls the addresses in this section once, when the library
+// is loaded; a C function without parameters may be called so.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    thmalloc_core::heap::register_fork_handlers();
+}

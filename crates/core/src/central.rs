@@ -88,10 +88,18 @@ impl CentralFreeList {
         let mut state = self.state.lock();
         let mut result = state.take(out);
         if result.0 == 0 {
-            let bitmap = state.take_bitmap(class);
+            let mut bitmap = state.take_bitmap(class);
             drop(state);
-            let new = new_span(below, class, bitmap)?;
+            if bitmap.is_none() && class.info().bitmap_words as usize > INLINE_WORDS {
+                bitmap = Some(new_bitmap(below, class)?);
+            }
+            let new = new_span(below, class, bitmap);
             state = self.state.lock();
+            let new = new.inspect_err(|_| {
+                bitmap
+                    .into_iter()
+                    .for_each(|words| state.keep_bitmap(words));
+            })?;
             state.add(class, &new);
             result = state.take(out);
         }
@@ -207,12 +215,7 @@ fn new_span(
     class: SizeClass,
     bitmap: Option<&'static [Field<u64>]>,
 ) -> Result<NewSpan, OutOfMemory> {
-    let info = class.info();
-    let bitmap = match bitmap {
-        None if info.bitmap_words as usize > INLINE_WORDS => Some(new_bitmap(below, class)?),
-        bitmap => bitmap,
-    };
-    let granules = info.span_granules as usize;
+    let granules = class.info().span_granules as usize;
     let span = below
         .pages
         .allocate(below.map, below.metadata, granules, 1)?;
@@ -281,7 +284,7 @@ impl State {
         if span.live() == 0 {
             self.unlist(span);
             self.spans -= 1;
-            self.keep_bitmap(span);
+            self.keep_bitmap(span.bitmap(class.info()));
             span.end_small();
             empty.push(span);
         } else {
@@ -309,8 +312,8 @@ impl State {
         span.bucket.set(UNLISTED);
     }
 
-    fn keep_bitmap(&mut self, span: &Span) {
-        let bitmap = span.bitmap(span.class().info());
+    /// Keeps a bitmap for the next span, if it is not one in the span itself.
+    fn keep_bitmap(&mut self, bitmap: &[Field<u64>]) {
         if bitmap.len() > INLINE_WORDS {
             bitmap[0].set(self.bitmaps as u64);
             self.bitmaps = bitmap.as_ptr().expose_provenance();

@@ -30,6 +30,8 @@ use crate::transfer_cache::TransferCache;
 mod fork;
 mod large;
 
+pub use fork::register as register_fork_handlers;
+
 /// All tiers of a heap.
 pub struct Heap {
     started: Once,

@@ -42,8 +42,8 @@ use layout::{SLOT_BYTES, STOPPED, SlotMemory};
 pub use slot::Taken;
 use slot::{Outgoing, Slot};
 
-/// Slots in lock mode: four a CPU, so that few threads share one.
-const LOCK_SLOTS: (usize, usize) = (8, 256);
+/// Slots in lock mode: so many that few threads share one.
+const LOCK_SLOTS: usize = 64;
 
 /// The tiers below the CPU caches.
 #[derive(Clone, Copy)]
@@ -123,15 +123,15 @@ impl CpuCaches {
             Mode::Rseq => os::rseq_offset().filter(|_| os::register_membarrier_rseq()),
             Mode::Lock => None,
         };
-        let cpus = os::possible_cpus();
         if let Some(offset) = rseq
+            && let Some(cpus) = os::possible_cpus()
             && self.reserve(metadata, cpus)
         {
             self.mode.store(1, Ordering::Relaxed);
             self.open_entry(offset);
             return;
         }
-        let mut count = (4 * cpus).clamp(LOCK_SLOTS.0, LOCK_SLOTS.1);
+        let mut count = LOCK_SLOTS;
         while count != 0 && !self.reserve(metadata, count) {
             count /= 2;
         }
@@ -156,9 +156,7 @@ impl CpuCaches {
     }
 
     /// Shows the fast path its way in. Until the last word is written, each
-    /// thread has the placeholder's number, 0, and finds the empty slot, or
-    /// slot 0, which is as empty: nothing can be in it yet. (The process has one
-    /// thread now: to create another takes an allocation.)
+    /// thread has the placeholder, whose CPU is none, and goes the slow way.
     fn open_entry(&self, rseq_offset: isize) {
         let entry = x86_64::entry();
         let number = match os::rseq_has_concurrency_id() {

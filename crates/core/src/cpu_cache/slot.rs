@@ -83,13 +83,20 @@ impl Slot {
     /// Stops a list in lock mode: waits for whoever is at it for a moment.
     fn stop_locked(&self, class: SizeClass) -> u32 {
         let top = self.memory.top(class.number());
+        let mut turns = 0;
         loop {
             // Acquire: pairs with the Release of whoever set it going.
             let old = top.swap(STOPPED, Ordering::Acquire);
             if old != STOPPED {
                 return old;
             }
-            os::yield_now();
+            // A thread of high priority does not let others run by yielding.
+            turns += 1;
+            if turns < 100 {
+                os::yield_now();
+            } else {
+                os::sleep_briefly();
+            }
         }
     }
 

@@ -14,7 +14,8 @@
 //! locked behind it for the same reason: its bug 19431).
 //!
 //! The handlers run last before the fork and first after it, since they are
-//! registered by the first allocation: those of others may allocate.
+//! registered when the library is loaded or by the first allocation: those of
+//! others may allocate.
 #![allow(unsafe_code)] // Locks without guards.
 
 use super::HEAP;

@@ -12,6 +12,10 @@ use crate::span::Span;
 /// freed, not kept for the next: as much as glibc's `M_MMAP_THRESHOLD_MAX`.
 const KEEP_BYTES: usize = 32 << 20;
 
+/// From this size on, nothing is given back to the system in the hope to get it:
+/// a program that tries absurd sizes would pay with its caches each time.
+const HOPELESS_BYTES: usize = 1 << 44;
+
 /// The most that can be asked for (`PTRDIFF_MAX`).
 const MAX_BYTES: usize = isize::MAX as usize;
 
@@ -31,7 +35,13 @@ impl Heap {
             self.pages
                 .allocate(&self.map, &self.metadata, granules, align)
         };
-        let span = allocate().or_else(|_| self.reclaim_and_retry(allocate));
+        let span = allocate().or_else(|error| {
+            // What no system has, no giving back helps to get.
+            if bytes >= HOPELESS_BYTES {
+                return Err(error);
+            }
+            self.reclaim_and_retry(allocate)
+        });
         self.open_window();
         match span {
             Ok(span) => {

@@ -191,6 +191,17 @@ pub fn yield_now() {
     unsafe { call(libc::SYS_sched_yield, [0; 6]) };
 }
 
+/// Lets other threads run, also those of lower priority: 50 µs.
+pub fn sleep_briefly() {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 50_000,
+    };
+    let arguments = [core::ptr::from_ref(&time).addr(), 0, 0, 0, 0, 0];
+    // SAFETY: the time outlives the call; what is left of it is not asked for.
+    unsafe { call(libc::SYS_nanosleep, arguments) };
+}
+
 /// Prepares the process for [`membarrier_rseq`]. False where the system
 /// cannot (before Linux 5.10, or forbidden).
 pub fn register_membarrier_rseq() -> bool {
@@ -220,26 +231,6 @@ pub fn write_stderr(text: &[u8]) {
 pub fn abort() -> ! {
     // SAFETY: abort(3) may be called anywhere.
     unsafe { libc::abort() }
-}
-
-/// Reads up to `buffer.len()` bytes of a file; 0 where that is impossible.
-pub(super) fn read_file(path: &core::ffi::CStr, buffer: &mut [u8]) -> usize {
-    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
-    let at = libc::AT_FDCWD as usize;
-    // SAFETY: the path is a C string, the buffer valid for its length, and the
-    // descriptor ours alone.
-    unsafe {
-        let arguments = [at, path.as_ptr().addr(), flags, 0, 0, 0];
-        let file = call(libc::SYS_openat, arguments);
-        if file < 0 {
-            return 0;
-        }
-        let file = file as usize;
-        let arguments = [file, buffer.as_mut_ptr().addr(), buffer.len(), 0, 0, 0];
-        let count = call(libc::SYS_read, arguments);
-        call(libc::SYS_close, [file, 0, 0, 0, 0, 0]);
-        usize::try_from(count).unwrap_or(0)
-    }
 }
 
 /// The bytes of the kernel's set of CPUs, filled with this thread's.

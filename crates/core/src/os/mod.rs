@@ -16,8 +16,8 @@ mod x86_64;
 
 pub use linux::{
     Protection, abort, decommit, do_not_dump, futex_wait, futex_wake_all, futex_wake_one, map,
-    map_aligned, membarrier_rseq, move_pages, protect, register_membarrier_rseq, unmap,
-    write_stderr, yield_now,
+    map_aligned, membarrier_rseq, move_pages, protect, register_membarrier_rseq, sleep_briefly,
+    unmap, write_stderr, yield_now,
 };
 pub use process::{
     at_fork, environment, is_secure_execution, is_single_threaded, lock_streams, possible_cpus,

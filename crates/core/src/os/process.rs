@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 
-use super::linux::{cpu_set_bytes, read_file};
+use super::linux::cpu_set_bytes;
 
 /// The entry of the auxiliary vector that tells how many bytes of the rseq
 /// area the kernel fills (Linux 6.3; `include/uapi/linux/auxvec.h`).
@@ -62,27 +62,16 @@ pub fn is_secure_execution() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// More CPUs than the process will ever see at once: no CPU number and no
-/// concurrency id reaches it.
-pub fn possible_cpus() -> usize {
-    let mut text = [0_u8; 64];
-    let count = read_file(c"/sys/devices/system/cpu/possible", &mut text);
-    if let Some(cpus) = parse_last_cpu(&text[..count]) {
-        return cpus + 1;
-    }
-    // The kernel copies as many bytes as its own sets of CPUs have
-    // (sched_setaffinity(2), "C library/kernel differences").
+/// More CPUs than the process will ever see: no CPU number and no concurrency
+/// id reaches it. From the kernel itself, whose sets of CPUs have room for all
+/// that there can be (sched_setaffinity(2), "C library/kernel differences"):
+/// files that tell the same may be made up in a container. `None` where it is
+/// refused.
+pub fn possible_cpus() -> Option<usize> {
     match cpu_set_bytes() {
-        0 => 1024,
-        bytes => bytes * 8,
+        0 => None,
+        bytes => Some(bytes * 8),
     }
-}
-
-/// The last number of a list such as `0-1` or `0-3,8-11`.
-fn parse_last_cpu(list: &[u8]) -> Option<usize> {
-    let list = list.strip_suffix(b"\n")?;
-    let last = list.rsplit(|&b| b == b'-' || b == b',').next()?;
-    core::str::from_utf8(last).ok()?.parse().ok()
 }
 
 /// The value of an environment variable, also before libc has set `environ`.
@@ -196,12 +185,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_possible_cpu_is_read_from_any_list() {
-        assert_eq!(parse_last_cpu(b"0\n"), Some(0));
-        assert_eq!(parse_last_cpu(b"0-1\n"), Some(1));
-        assert_eq!(parse_last_cpu(b"0-3,8-11\n"), Some(11));
-        assert_eq!(parse_last_cpu(b"\n"), None);
-        assert_eq!(parse_last_cpu(b"0-1"), None, "cut off: not to be trusted");
+    fn there_are_more_possible_cpus_than_online_ones() {
+        let online = std::thread::available_parallelism()
+            .expect("a number")
+            .get();
+        assert!(possible_cpus().is_some_and(|possible| possible >= online));
     }
 
     #[test]

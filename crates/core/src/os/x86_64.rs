@@ -9,11 +9,11 @@
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 
-/// What each thread of the process has for itself; zeros at its start.
+/// What each thread of the process has for itself.
 #[repr(C, align(32))]
 pub struct ThreadLocals {
     /// Stands in for the kernel's rseq area where there is none: its CPU
-    /// (second word) and concurrency id (seventh) are always 0, and what is
+    /// (second word) is -1 as in one that the kernel does not know, and what is
     /// written to its descriptor is never read. It stands first: assembly
     /// takes the block's own offset for it.
     _rseq_placeholder: [Cell<u64>; 4],
@@ -24,14 +24,15 @@ pub struct ThreadLocals {
 }
 
 global_asm!(
-    ".pushsection .tbss.thmalloc_thread_locals, \"awT\", @nobits",
+    ".pushsection .tdata.thmalloc_thread_locals, \"awT\", @progbits",
     ".p2align 5",
     ".hidden thmalloc_core_thread_locals",
     ".globl thmalloc_core_thread_locals",
     ".type thmalloc_core_thread_locals, @object",
     ".size thmalloc_core_thread_locals, {size}",
     "thmalloc_core_thread_locals:",
-    ".zero {size}",
+    ".long 0, -1",
+    ".zero {size} - 8",
     ".popsection",
     size = const size_of::<ThreadLocals>(),
 );
