@@ -93,22 +93,21 @@ impl Drop for Map {
 fn who_finds_a_leaf_finds_it_zeroed() {
     explore(3, || {
         let map = Arc::new(Map::new());
-        let growers: Vec<_> = [0, 1]
-            .into_iter()
-            .map(|index| {
-                let map = Arc::clone(&map);
-                thread::spawn(move || {
-                    map.cover(index);
-                    map.cover(0);
-                    map.look_up(1 - index);
-                })
+        let reader = {
+            let map = Arc::clone(&map);
+            thread::spawn(move || {
+                map.look_up(0);
+                map.look_up(1);
             })
-            .collect();
+        };
+        let grower = {
+            let map = Arc::clone(&map);
+            thread::spawn(move || map.cover(0))
+        };
+        map.cover(1);
         map.look_up(0);
-        map.look_up(1);
-        for grower in growers {
-            grower.join().expect("no panic");
-        }
+        reader.join().expect("no panic");
+        grower.join().expect("no panic");
         assert!(map.leaf_of(0).is_some() && map.leaf_of(1).is_some());
     });
 }
