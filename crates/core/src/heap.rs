@@ -125,8 +125,10 @@ impl Heap {
             entry.window_base.store(window.base, Ordering::Relaxed);
             let table = window.table.cast_mut();
             entry.table.store(table, Ordering::Relaxed);
-            // Release: on x86-64 the fast path, which looks at the length
-            // first, then sees the other two.
+            // Release: on x86-64 the fast path, which reads the table after the
+            // length, then sees it. It reads the base before: with the old one,
+            // 0, an address of the heap is beyond any length, and goes the slow
+            // way.
             let granules = &entry.window_granules;
             granules.store(window.granules, Ordering::Release);
         }
