@@ -18,6 +18,12 @@ const char *thmalloc_version(void);
  * A static string. */
 const char *thmalloc_cache_mode(void);
 
+/* Gives all memory that is free back to the system now: what the caches of all
+ * CPUs hold, free spans, and the pages of part-used spans that hold no object.
+ * Returns how many bytes that were. From any thread; others go on meanwhile.
+ * malloc_trim(3) does the same, and returns 1 if that was anything. */
+size_t thmalloc_purge(void);
+
 /* Walks every tier of the live heap under its locks and checks that the
  * books agree with each other. Returns 0; names what is wrong on stderr and
  * aborts otherwise. Stops the whole heap meanwhile: for tests. */

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use thmalloc_tests::root;
 
 /// The modules of `crates/core`, bottom to top.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "os",
     "fatal",
     "sync",
     "config",
+    "demand",
     "metadata",
     "size_class",
     "span",
@@ -28,15 +29,18 @@ const ORDER: [&str; 14] = [
 
 /// Decides what goes where, and so is safe code, also where the module around
 /// it is not.
-const SAFE: [&str; 8] = [
+const SAFE: [&str; 11] = [
     "config.rs",
     "cpu_cache/capacity.rs",
+    "demand.rs",
     "fatal.rs",
+    "heap/scavenge.rs",
     "page_heap/large.rs",
     "page_heap/parted.rs",
     "page_heap/runs.rs",
     "region.rs",
     "size_class.rs",
+    "span/idle.rs",
 ];
 
 /// Outside of `os`, who may speak to the processor.

@@ -21,6 +21,13 @@ pub extern "C" fn malloc_trim(_pad: usize) -> c_int {
     (HEAP.trim() != 0).into()
 }
 
+/// Gives all memory that is free back to the system now, the caches of all CPUs
+/// and the pages of part-used spans included. Returns how many bytes that were.
+#[unsafe(no_mangle)]
+pub extern "C" fn thmalloc_purge() -> usize {
+    HEAP.trim()
+}
+
 /// mallopt(3): 1 for the parameters that glibc has; none changes anything here.
 /// 0 for others.
 #[unsafe(no_mangle)]
@@ -84,13 +91,14 @@ pub extern "C" fn malloc_stats() {
 }
 
 /// The words for where memory is, and how much is there, in bytes.
-fn figures(stats: &HeapStats) -> [(&'static str, usize); 6] {
+fn figures(stats: &HeapStats) -> [(&'static str, usize); 7] {
     [
         ("live", stats.live_small + stats.live_large),
         ("cached", stats.cached),
         ("fragmented", stats.fragmented),
         ("free", stats.pages.free),
         ("metadata", stats.metadata),
+        ("released in spans", stats.released_in_spans),
         ("mapped", stats.pages.mapped),
     ]
 }

@@ -37,7 +37,8 @@ core::arch::global_asm!(
 unsafe extern "C" {}
 
 /// Registers the handlers of fork before any other library can register its own:
-/// ours must run innermost, since the others' may allocate.
+/// ours must run innermost, since the others' may allocate. By now the caller is
+/// the main thread.
 #[used]
 // SAFETY: the loader calls the addresses in this section once, when the library
 // is loaded; a C function without parameters may be called so.
@@ -45,5 +46,5 @@ unsafe extern "C" {}
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
-    thmalloc_core::heap::register_fork_handlers();
+    thmalloc_core::heap::HEAP.attach();
 }

@@ -6,11 +6,17 @@
 //! once.
 //!
 //! Always: a span with free objects is in the list of its share of free ones;
-//! a full one is in none. `live` is the sum over all spans of the class.
+//! a full one is in none. `live` and `free` are the sums over all spans of the
+//! class.
 //! Lock: `CentralFreeList::state`, rank `Central`. No system call is made
 //! under it, and the page heap's lock is not taken under it.
 #![allow(unsafe_code)] // Longer bitmaps are raw metadata.
 
+mod release;
+
+pub use release::ClassTurn;
+
+use crate::demand::LowWater;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
 use crate::os::OutOfMemory;
@@ -42,6 +48,15 @@ struct State {
     buckets: [List<Span>; BUCKETS],
     spans: usize,
     live: usize,
+    free: usize,
+    /// The fewest that were free lately.
+    low: LowWater,
+    /// Was anything freed since the scavenger looked at all spans?
+    changed: bool,
+    /// Pages of the spans that are given back, and such that were wanted again
+    /// since the turn began.
+    released: usize,
+    refaulted: usize,
     /// Bitmaps that no span uses, linked through their first words.
     bitmaps: usize,
 }
@@ -58,6 +73,8 @@ pub struct ClassStats {
     pub spans: usize,
     /// Objects with the program or in caches.
     pub live: usize,
+    /// Pages of the spans that are given back.
+    pub released: usize,
 }
 
 impl CentralFreeList {
@@ -70,6 +87,11 @@ impl CentralFreeList {
                     buckets: [const { List::new() }; BUCKETS],
                     spans: 0,
                     live: 0,
+                    free: 0,
+                    low: LowWater::new(),
+                    changed: false,
+                    released: 0,
+                    refaulted: 0,
                     bitmaps: 0,
                 },
             ),
@@ -86,7 +108,7 @@ impl CentralFreeList {
         out: &mut [usize],
     ) -> Result<(usize, bool), OutOfMemory> {
         let mut state = self.state.lock();
-        let mut result = state.take(out);
+        let mut result = state.take(below.map, out);
         if result.0 == 0 {
             let mut bitmap = state.take_bitmap(class);
             drop(state);
@@ -101,7 +123,7 @@ impl CentralFreeList {
                     .for_each(|words| state.keep_bitmap(words));
             })?;
             state.add(class, &new);
-            result = state.take(out);
+            result = state.take(below.map, out);
         }
         Ok(result)
     }
@@ -109,19 +131,29 @@ impl CentralFreeList {
     /// Takes objects of the class back. Aborts, in the name of `call`, on what
     /// is not one or is free already.
     pub fn put(&self, below: Below<'_>, class: SizeClass, objects: &[usize], call: Call) {
-        let empty = {
-            let mut state = self.state.lock();
-            let empty = List::new();
-            for &object in objects {
-                state.put(below.map, class, object, call, &empty);
-            }
-            empty
-        };
+        let empty = self.put_objects(below.map, class, objects, call);
         while let Some(span) = empty.first() {
             empty.remove(span);
             below.map.set_class(span, SizeClass::NONE);
             below.pages.free(below.map, span, span.large_bytes());
         }
+    }
+
+    /// Takes objects back; returns the spans that are empty then.
+    fn put_objects(
+        &self,
+        map: &PageMap,
+        class: SizeClass,
+        objects: &[usize],
+        call: Call,
+    ) -> List<Span> {
+        let mut state = self.state.lock();
+        let empty = List::new();
+        for &object in objects {
+            state.put(map, class, object, call, &empty);
+        }
+        state.changed = true;
+        empty
     }
 
     /// Is this object of the class free? Aborts, in the name of `call`, if the
@@ -137,6 +169,7 @@ impl CentralFreeList {
         ClassStats {
             spans: state.spans,
             live: state.live,
+            released: state.released,
         }
     }
 
@@ -144,7 +177,7 @@ impl CentralFreeList {
     /// they differ.
     pub fn check_invariants(&self, below: Below<'_>, class: SizeClass) {
         let state = self.state.lock();
-        let (mut spans, mut live) = (0, 0);
+        let (mut spans, mut live, mut released) = (0, 0, 0);
         for (start, region) in below.map.regions() {
             if region.kind() != RegionKind::Parted {
                 continue;
@@ -161,10 +194,11 @@ impl CentralFreeList {
                 }
                 spans += 1;
                 live += span.live();
-                state.check_span(below.map, span);
+                released += state.check_span(below.map, span);
             }
         }
-        if spans != state.spans || live != state.live {
+        let free = spans * class.info().objects as usize - live;
+        if (spans, live, free, released) != (state.spans, state.live, state.free, state.released) {
             fatal::inconsistent(
                 "a class's spans and its count differ, class",
                 class.number(),
@@ -245,10 +279,11 @@ impl State {
         new.span.begin_small(class, new.bitmap, new.clean);
         new.span.bucket.set(UNLISTED);
         self.spans += 1;
+        self.free += class.info().objects as usize;
         self.list(new.span);
     }
 
-    fn take(&mut self, out: &mut [usize]) -> (usize, bool) {
+    fn take(&mut self, map: &PageMap, out: &mut [usize]) -> (usize, bool) {
         let mut taken = 0;
         let mut zero = false;
         while taken < out.len() {
@@ -259,10 +294,15 @@ impl State {
             if taken == 0 {
                 zero = first_zero;
             }
+            if span.has_released() {
+                self.note_wanted(map, span, &out[taken..][..count]);
+            }
             taken += count;
             self.list(span);
         }
         self.live += taken;
+        self.free -= taken;
+        self.low.note(self.free);
         (taken, zero)
     }
 
@@ -281,15 +321,24 @@ impl State {
         };
         span.put(object, call);
         self.live -= 1;
+        self.free += 1;
         if span.live() == 0 {
-            self.unlist(span);
-            self.spans -= 1;
-            self.keep_bitmap(span.bitmap(class.info()));
-            span.end_small();
+            self.remove(map, class, span);
             empty.push(span);
         } else {
             self.list(span);
         }
+    }
+
+    /// Takes an empty span out: it is none of the class any more.
+    fn remove(&mut self, map: &PageMap, class: SizeClass, span: &'static Span) {
+        self.unlist(span);
+        self.spans -= 1;
+        self.free -= class.info().objects as usize;
+        self.low.note(self.free);
+        self.released -= release::released_pages(map, span).len();
+        self.keep_bitmap(span.bitmap(class.info()));
+        span.end_small();
     }
 
     /// Puts a span into the list where it belongs now.
@@ -335,8 +384,11 @@ impl State {
         Some(bitmap)
     }
 
-    fn check_span(&self, map: &PageMap, span: &'static Span) {
+    /// Returns how many of its pages are given back.
+    fn check_span(&self, map: &PageMap, span: &'static Span) -> usize {
         span.check_invariants();
+        let released = release::released_pages(map, span);
+        span.check_released(&released);
         let bucket = span.bucket.get();
         if bucket != bucket_of(span) {
             fatal::inconsistent("a span is in the wrong list", span.start());
@@ -355,5 +407,6 @@ impl State {
         if differs(span.start()) || differs(span.end() - 1) {
             fatal::inconsistent("the class table differs from a span", span.start());
         }
+        released.len()
     }
 }

@@ -1,5 +1,5 @@
 //! Options, from the environment variable `THMALLOC_CONF`: a list such as
-//! `cache=lock,…`, read once, at the first allocation. What is not understood
+//! `release_delay=2000,cache=lock`, read once, at the first allocation. What is not understood
 //! is named on standard error and ignored. A process that runs with more
 //! rights than its user (AT_SECURE) gets the defaults.
 
@@ -31,12 +31,23 @@ pub struct Config {
     /// `cache=rseq|lock`. Restartable sequences are used only where the system
     /// has them.
     pub cache_mode: CacheMode,
+    /// `release_delay=MILLISECONDS|off`. How long memory is unused before it is
+    /// given back to the system, in milliseconds; `None`: it is not.
+    pub release_delay: Option<u32>,
 }
+
+/// Unused memory waits so long, in milliseconds: three bursts of a load that
+/// comes every 100 ms, and well below a second with all that follows.
+const RELEASE_DELAY: u32 = 400;
+
+/// A day; what is longer is an error in the unit.
+const MAX_RELEASE_DELAY: u32 = 86_400_000;
 
 impl Config {
     /// What holds where nothing is said.
     pub const DEFAULT: Config = Config {
         cache_mode: CacheMode::Rseq,
+        release_delay: Some(RELEASE_DELAY),
     };
 
     /// Reads the environment.
@@ -58,11 +69,26 @@ impl Config {
                 b"" => {}
                 b"cache=rseq" => config.cache_mode = CacheMode::Rseq,
                 b"cache=lock" => config.cache_mode = CacheMode::Lock,
-                other => unknown(other),
+                b"release_delay=off" => config.release_delay = None,
+                other => match other.strip_prefix(b"release_delay=").and_then(number) {
+                    Some(delay) if delay <= MAX_RELEASE_DELAY => config.release_delay = Some(delay),
+                    _ => unknown(other),
+                },
             }
         }
         config
     }
+}
+
+/// A decimal number.
+fn number(text: &[u8]) -> Option<u32> {
+    let digits = || text.iter().map(|byte| byte.wrapping_sub(b'0'));
+    if text.is_empty() || digits().any(|digit| digit > 9) {
+        return None;
+    }
+    digits().try_fold(0_u32, |value, digit| {
+        value.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 fn warn(option: &[u8]) {
@@ -70,7 +96,7 @@ fn warn(option: &[u8]) {
     Line::new()
         .text("THMALLOC_CONF: unknown option \"")
         .bytes(shown)
-        .text("\", ignored (known: cache=rseq|lock)")
+        .text("\", ignored (known: cache=rseq|lock, release_delay=MS|off)")
         .write();
 }
 
@@ -98,5 +124,30 @@ mod tests {
         let (config, unknown) = parse("cahce=lock,cache=lock,cache=");
         assert_eq!(config.cache_mode, CacheMode::Lock);
         assert_eq!(unknown, ["cahce=lock", "cache="]);
+    }
+
+    #[test]
+    fn a_delay_is_a_number_of_milliseconds_or_off() {
+        for (text, delay) in [
+            ("", Some(RELEASE_DELAY)),
+            ("release_delay=0", Some(0)),
+            ("release_delay=2500", Some(2500)),
+            ("release_delay=off", None),
+        ] {
+            let (config, unknown) = parse(text);
+            assert_eq!((config.release_delay, unknown.len()), (delay, 0), "{text}");
+        }
+        for text in [
+            "release_delay=",
+            "release_delay=1s",
+            "release_delay=-1",
+            "release_delay=99999999999",
+            "release_delay=86400001",
+            "release-delay=5",
+        ] {
+            let (config, unknown) = parse(text);
+            assert_eq!(config.release_delay, Some(RELEASE_DELAY), "{text}");
+            assert_eq!(unknown, [text]);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! Always: errno is kept. A pointer that is not an object of the heap, or is
 //! free already, is named and ends the process, in the name of the [`Call`].
 //! Locks: none of its own but `standstill` (rank `Heap`), for work on the whole
-//! heap: trimming, checking, fork.
+//! heap: giving back, checking, fork.
 #![allow(unsafe_code)] // Hands out memory, copies and zeroes it.
 
 use core::ptr::null_mut;
@@ -15,6 +15,7 @@ use core::ptr::null_mut;
 use crate::central::{Below, CentralFreeList, ClassStats};
 use crate::config::Config;
 use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
+use crate::demand::Allowance;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
 use crate::os::{OutOfMemory, PAGE_BYTES};
@@ -29,15 +30,25 @@ use crate::transfer_cache::TransferCache;
 
 mod fork;
 mod large;
+mod scavenge;
+mod scavenger;
 
-pub use fork::register as register_fork_handlers;
+use scavenger::Scavenger;
+
+/// What a process without a scavenger's thread remembers of giving back.
+struct Standstill {
+    allowance: Allowance,
+    /// Bytes unused in spans that could not be given back the last time.
+    kept_in_spans: usize,
+}
 
 /// All tiers of a heap.
 pub struct Heap {
     started: Once,
     /// An object could not be made smaller.
     has_oversized: AtomicBool,
-    standstill: Mutex<()>,
+    standstill: Mutex<Standstill>,
+    scavenger: Scavenger,
     caches: CpuCaches,
     transfer: [TransferCache; CLASS_COUNT],
     central: [CentralFreeList; CLASS_COUNT],
@@ -60,8 +71,11 @@ pub struct HeapStats {
     pub live_large: usize,
     /// Free objects in the caches of CPUs and in transfer caches.
     pub cached: usize,
-    /// Free objects in spans that hold others, and what spans leave unused.
+    /// Free objects in spans that hold others, and what spans leave unused, but
+    /// for pages that were given back.
     pub fragmented: usize,
+    /// Pages of such spans that were given back.
+    pub released_in_spans: usize,
     /// What the page heap has.
     pub pages: PageHeapStats,
     /// The allocator's own books.
@@ -73,7 +87,14 @@ impl Heap {
         Self {
             started: Once::new(),
             has_oversized: AtomicBool::new(false),
-            standstill: Mutex::new(Rank::Heap, ()),
+            standstill: Mutex::new(
+                Rank::Heap,
+                Standstill {
+                    allowance: Allowance::new(),
+                    kept_in_spans: 0,
+                },
+            ),
+            scavenger: Scavenger::new(),
             caches: CpuCaches::new(),
             transfer: [const { TransferCache::new() }; CLASS_COUNT],
             central: [const { CentralFreeList::new() }; CLASS_COUNT],
@@ -105,9 +126,23 @@ impl Heap {
             self.started.call(|| {
                 let config = Config::from_environment();
                 self.caches.start(&self.metadata, config.cache_mode);
+                self.scavenger.configure(config.release_delay);
             });
             // Libc may allocate in there: the heap is ready for it.
+            self.attach();
+        }
+    }
+
+    /// Makes itself known to libc, once: registers the handlers of fork, and
+    /// watches the main thread, if that is the caller. To be called as early as
+    /// possible, since the handlers of others may allocate. Libc may allocate
+    /// meanwhile.
+    pub fn attach(&self) {
+        static ATTACHED: AtomicBool = AtomicBool::new(false);
+        // Relaxed: only whoever comes first is to do it.
+        if !ATTACHED.swap(true, Ordering::Relaxed) {
             fork::register();
+            self.scavenger.watch_main_thread();
         }
     }
 
@@ -154,6 +189,7 @@ impl Heap {
             .take_slow(self.tiers(), class)
             .or_else(|_| self.reclaim_and_retry(|| self.caches.take_slow(self.tiers(), class)));
         self.open_window();
+        self.after_allocation(class.bytes() * class.batch());
         match taken {
             Ok(Taken { object, zero }) => (pointer(object), zero),
             Err(OutOfMemory) => (null_mut(), false),
@@ -167,10 +203,9 @@ impl Heap {
         &self,
         retry: impl Fn() -> Result<T, OutOfMemory>,
     ) -> Result<T, OutOfMemory> {
+        self.trim();
         {
             let _still = self.standstill.lock();
-            self.caches.drain(self.tiers());
-            self.pages.release_free(&self.map);
             self.pages.unmap_free(&self.map);
         }
         retry()
@@ -222,9 +257,21 @@ impl Heap {
         // SAFETY: by contract.
         unsafe {
             if !self.caches.put(class, address) {
-                self.caches.put_slow(self.tiers(), class, address, call);
+                self.free_class_slow(class, address, call);
             }
         }
+    }
+
+    /// As [`Heap::free_class`] where the cache has no room.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_class_slow(&self, class: SizeClass, address: usize, call: Call) {
+        // SAFETY: by contract.
+        unsafe { self.caches.put_slow(self.tiers(), class, address, call) };
+        self.after_free(class.bytes() * class.batch());
     }
 
     /// Gives an object back; nothing for null. Ends the process on what is not
@@ -343,16 +390,6 @@ impl Heap {
         }
     }
 
-    /// Gives all free memory back to the system: empties the caches of all
-    /// CPUs and the transfer caches into their spans, and releases the pages of
-    /// free ones. Returns the bytes given back.
-    pub fn trim(&self) -> usize {
-        self.ensure_started();
-        let _still = self.standstill.lock();
-        self.caches.drain(self.tiers());
-        self.pages.release_free(&self.map)
-    }
-
     /// Walks every tier and checks that the books agree; ends the process where
     /// they do not. Empties the caches first, so that every object of theirs is
     /// seen by its span.
@@ -388,8 +425,10 @@ impl Heap {
             stats.live_small_count += live;
             stats.cached += cached * class.bytes();
             small_spans += spans.spans * class.info().span_granules as usize * GRANULE_BYTES;
+            stats.released_in_spans += spans.released * PAGE_BYTES;
         }
-        stats.fragmented = small_spans.saturating_sub(stats.live_small + stats.cached);
+        let in_objects = stats.live_small + stats.cached + stats.released_in_spans;
+        stats.fragmented = small_spans.saturating_sub(in_objects);
         stats.live_large = stats.pages.in_use.saturating_sub(small_spans);
         stats
     }

@@ -7,6 +7,7 @@
 pub mod central;
 pub mod config;
 pub mod cpu_cache;
+pub mod demand;
 pub mod fatal;
 pub mod heap;
 pub mod metadata;

@@ -44,15 +44,17 @@ pub enum RegionKind {
 pub struct Region {
     touched: [Field<u64>; PAGE_WORDS],
     kind: Field<u8>,
-    dirty: Field<u8>,
+    _unused: Field<u8>,
     /// Where the page heap lists it while it is parted; see there.
     pub longest_hole: Field<u8>,
-    _unused: Field<u8>,
+    _unused_too: Field<u8>,
     /// The granules in use, a bit each.
     pub used: Field<u32>,
     /// Of the first and the last of a free run: its length in regions.
     pub run: Field<u32>,
-    _unused_too: Field<u32>,
+    /// Of the first of a free run: how many of its regions, from the first on,
+    /// may hold memory of the system's; those behind them are clean.
+    pub dirty_run: Field<u32>,
     start: Field<usize>,
     before: Link<Region>,
     after: Link<Region>,
@@ -98,12 +100,7 @@ impl Region {
 
     /// Of the first of a free run: may any of its pages hold something?
     pub fn is_dirty(&self) -> bool {
-        self.dirty.get() != 0
-    }
-
-    /// Sets what [`Region::is_dirty`] tells.
-    pub fn set_dirty(&self, dirty: bool) {
-        self.dirty.set(dirty.into());
+        self.dirty_run.get() != 0
     }
 
     /// How many granules are in use.
@@ -158,8 +155,16 @@ impl Region {
 
     /// How many pages may hold something.
     pub fn touched_pages(&self) -> usize {
-        let count = |word: &Field<u64>| word.get().count_ones() as usize;
-        self.touched.iter().map(count).sum()
+        self.touched_in(0, REGION_BYTES)
+    }
+
+    /// How many pages of `[first, first + bytes)` may hold something.
+    pub fn touched_in(&self, first: usize, bytes: usize) -> usize {
+        let mut count = 0;
+        self.each_word(first, bytes, |word, bits| {
+            count += (word.get() & bits).count_ones() as usize;
+        });
+        count
     }
 
     fn each_word(&self, first: usize, bytes: usize, mut visit: impl FnMut(&Field<u64>, u64)) {

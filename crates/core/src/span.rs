@@ -8,12 +8,17 @@
 //! back that is. In a span of small objects, an object is free if its bit in
 //! the bitmap is set or its index is at least `fresh`; `live` counts all
 //! others, those in caches included; a word of the bitmap that has a bit set
-//! has its bit set in `summary`.
+//! has its bit set in `summary`. A page that was given back (`released`) holds
+//! no object but free ones.
 //!
 //! Lock: of a small span, the central free list of its class; of a large or a
 //! free one, the page heap. `kind`, `class`, `granules` and `back` may be read
 //! by anybody; for the owner of one of its objects they do not change.
 #![allow(unsafe_code)] // The longer bitmaps stand elsewhere.
+
+mod idle;
+
+pub use idle::PageSet;
 
 use crate::fatal::{self, Call};
 use crate::size_class::{ClassInfo, GRANULE_SHIFT, SizeClass};
@@ -49,7 +54,11 @@ pub struct Span {
     back: Field<u32>,
     live: Field<u32>,
     fresh: Field<u32>,
-    _unused_too: Field<u32>,
+    /// Of any granule's slot: which of its pages were given back, a bit each.
+    /// Only those of small spans ever are.
+    released: Field<u16>,
+    has_released: Field<u8>,
+    changed: Field<u8>,
     summary: Field<u64>,
     before: Link<Span>,
     after: Link<Span>,
@@ -160,6 +169,7 @@ impl Span {
         self.summary.set(0);
         self.live.set(0);
         self.fresh.set(0);
+        self.changed.set(0);
         self.class.set(class.number() as u8);
         self.kind.set(SpanKind::Small as u8);
     }
@@ -252,6 +262,45 @@ impl Span {
         word.set(bits | bit);
         self.summary.set(self.summary.get() | 1 << (index / 64));
         self.live.set((self.live() - 1) as u32);
+        self.changed.set(1);
+    }
+
+    /// Was any object freed since [`Span::set_unchanged`]?
+    pub fn is_changed(&self) -> bool {
+        self.changed.get() != 0
+    }
+
+    /// Its free objects have been looked at.
+    pub fn set_unchanged(&self) {
+        self.changed.set(0);
+    }
+
+    /// Is any of its pages given back?
+    #[inline]
+    pub fn has_released(&self) -> bool {
+        self.has_released.get() != 0
+    }
+
+    /// Sets what [`Span::has_released`] tells.
+    pub fn set_has_released(&self, has: bool) {
+        self.has_released.set(has.into());
+    }
+
+    /// The pages of this slot's granule that were given back, a bit each.
+    pub fn released(&self) -> u16 {
+        self.released.get()
+    }
+
+    /// Sets what [`Span::released`] tells.
+    pub fn set_released(&self, pages: u16) {
+        self.released.set(pages);
+    }
+
+    /// As [`Span::released`], and forgets them.
+    pub fn take_released(&self) -> u16 {
+        let pages = self.released.get();
+        self.released.set(0);
+        pages
     }
 
     /// Is the object free? Aborts, in the name of `call`, if the address is

@@ -9,6 +9,7 @@
 //! be taken under it by the caller, but is not.
 #![allow(unsafe_code)] // The slots are raw metadata.
 
+use crate::demand::LowWater;
 use crate::metadata::Metadata;
 use crate::size_class::SizeClass;
 use crate::sync::{Mutex, Rank};
@@ -16,6 +17,8 @@ use crate::sync::{Mutex, Rank};
 struct State {
     objects: &'static mut [usize],
     count: usize,
+    /// The fewest that were in it lately.
+    low: LowWater,
 }
 
 /// The transfer cache of one class.
@@ -39,6 +42,7 @@ impl TransferCache {
                 State {
                     objects: &mut [],
                     count: 0,
+                    low: LowWater::new(),
                 },
             ),
         }
@@ -51,6 +55,26 @@ impl TransferCache {
         let rest = state.count - count;
         out[..count].copy_from_slice(&state.objects[rest..rest + count]);
         state.count = rest;
+        state.low.note(rest);
+        count
+    }
+
+    /// Ends a turn of the scavenger: how many objects nobody would have needed
+    /// lately.
+    pub fn turn(&self) -> usize {
+        let mut state = self.state.lock();
+        let count = state.count;
+        state.low.turn(count)
+    }
+
+    /// Moves objects into `out` that have been here longest. Returns how many.
+    pub fn take_oldest(&self, out: &mut [usize]) -> usize {
+        let mut state = self.state.lock();
+        let old = state.count;
+        let count = old.min(out.len());
+        out[..count].copy_from_slice(&state.objects[..count]);
+        state.objects.copy_within(count..old, 0);
+        state.count -= count;
         count
     }
 

@@ -85,5 +85,16 @@ unsafe impl GlobalAlloc for ThMalloc {
     }
 }
 
+/// Gives all memory that is free back to the system now: what the caches of all
+/// CPUs hold, free spans, and the pages of part-used spans that hold no object.
+/// Returns how many bytes that were.
+///
+/// Idle memory goes back by itself, within a second; this is for a program that
+/// knows that it will not need it. May be called from any thread, not from a
+/// signal handler; others go on meanwhile.
+pub fn purge() -> usize {
+    HEAP.trim()
+}
+
 /// Large objects keep this alignment when they move.
 const MAX_KEPT_ALIGN: usize = thmalloc_core::size_class::GRANULE_BYTES;

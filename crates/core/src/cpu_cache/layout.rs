@@ -5,6 +5,7 @@
 //! array's lowest word is 0 as long as a list uses it.
 #![allow(unsafe_code)] // Slots are raw memory, shared with assembly.
 
+use crate::os::{self, PAGE_BYTES};
 use crate::size_class::CLASS_COUNT;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -70,6 +71,20 @@ impl SlotMemory {
         debug_assert!(offset.is_multiple_of(8) && (offset as usize) < SLOT_BYTES);
         // SAFETY: inside the slot, aligned, and never unmapped.
         unsafe { &*self.start.add(offset as usize).cast() }
+    }
+
+    /// Gives the memory of all arrays back: they read as zeros. False where the
+    /// system refuses: they are as they were. Nobody uses an array meanwhile.
+    pub fn clear_arrays(self) -> bool {
+        let first = PAGE_BYTES;
+        // SAFETY: a part of the slot, which is this module's mapping.
+        if !unsafe { os::decommit(self.start.add(first), SLOT_BYTES - first) } {
+            return false;
+        }
+        for offset in (FIRST_ARRAY..first as u32).step_by(8) {
+            self.set_object(offset, 0);
+        }
+        true
     }
 
     /// An object of an array.

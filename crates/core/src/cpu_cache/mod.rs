@@ -78,6 +78,11 @@ impl Tiers<'_> {
     fn put_spans(&self, class: SizeClass, objects: &[usize]) {
         self.central[class.number()].put(self.below, class, objects, Call::Flush);
     }
+
+    /// As [`Tiers::put_spans`], for objects that nobody has needed lately.
+    fn put_idle(&self, class: SizeClass, objects: &[usize]) {
+        self.central[class.number()].put_idle(self.below, class, objects);
+    }
 }
 
 /// The CPU caches.
@@ -352,15 +357,24 @@ impl CpuCaches {
             slot.lock().drain(tiers);
         }
         for class in SizeClass::all() {
-            let mut objects = [0; MAX_BATCH];
-            loop {
-                let count = tiers.transfer[class.number()].take(&mut objects);
-                if count == 0 {
-                    break;
-                }
-                tiers.put_spans(class, &objects[..count]);
-            }
+            move_oldest(tiers, class, usize::MAX);
         }
+    }
+
+    /// Ends a turn of the scavenger in all caches and transfer caches: what
+    /// nobody has needed lately goes down. Returns whether they hold anything
+    /// still.
+    pub fn turn(&self, tiers: Tiers<'_>) -> bool {
+        let mut holds = false;
+        for slot in self.each_slot() {
+            holds |= slot.lock().turn(tiers);
+        }
+        for class in SizeClass::all() {
+            let transfer = &tiers.transfer[class.number()];
+            move_oldest(tiers, class, transfer.turn());
+            holds |= !transfer.is_empty();
+        }
+        holds
     }
 
     /// Objects of the class in all caches, about.
@@ -398,6 +412,21 @@ impl CpuCaches {
 impl Default for CpuCaches {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Sends up to `count` objects of a transfer cache down to their spans.
+fn move_oldest(tiers: Tiers<'_>, class: SizeClass, count: usize) {
+    let mut left = count;
+    while left != 0 {
+        let mut objects = [0; MAX_BATCH];
+        let room = &mut objects[..left.min(MAX_BATCH)];
+        let moved = tiers.transfer[class.number()].take_oldest(room);
+        if moved == 0 {
+            return;
+        }
+        tiers.put_idle(class, &objects[..moved]);
+        left -= moved;
     }
 }
 

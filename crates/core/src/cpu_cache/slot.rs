@@ -8,7 +8,8 @@
 use super::capacity::{Budget, Demand, MAX_CAPACITY, Overflow};
 use super::layout::{FIRST_ARRAY, SLOT_BYTES, STOPPED, SlotMemory};
 use super::{Mode, Tiers, x86_64};
-use crate::os::{self, OutOfMemory};
+use crate::demand::TURNS;
+use crate::os::{self, OutOfMemory, PAGE_BYTES};
 use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
 use crate::sync::atomic::Ordering;
 
@@ -24,6 +25,21 @@ struct List {
     demand: Demand,
     /// Where the list was when fork stopped it.
     saved_top: u32,
+    /// Where the scavenger saw it last, in how many turns it has not moved, and
+    /// the fewest objects that it had since they were last thinned out.
+    seen_top: u32,
+    still: u32,
+    fewest: u32,
+}
+
+/// A set of classes, a bit each.
+type ClassSet = u128;
+
+/// All of them.
+const ALL_CLASSES: ClassSet = (1 << CLASS_COUNT) - 2;
+
+fn classes_of(set: ClassSet) -> impl Iterator<Item = SizeClass> {
+    SizeClass::all().filter(move |class| set >> class.number() & 1 != 0)
 }
 
 /// What a slot's lock guards.
@@ -39,6 +55,8 @@ pub struct Slot {
     free_arrays: [u32; ARRAY_SHIFTS.1 as usize + 1],
     /// The class that is asked next to give room to others.
     hand: usize,
+    /// Turns of the scavenger.
+    turns: usize,
 }
 
 /// Objects that leave a list: a batch, and the one that found no room.
@@ -65,6 +83,7 @@ impl Slot {
             next_array: FIRST_ARRAY,
             free_arrays: [0; ARRAY_SHIFTS.1 as usize + 1],
             hand: 0,
+            turns: 0,
         }
     }
 
@@ -334,22 +353,41 @@ impl Slot {
             let mut objects = [0; MAX_BATCH];
             let (lower, count) = self.remove(class, top, &mut objects[..excess.min(MAX_BATCH)]);
             top = lower;
-            tiers.put_spans(class, &objects[..count]);
+            tiers.put_idle(class, &objects[..count]);
         }
     }
 
-    /// Stops every list, also of a CPU that is not the caller's; `None` where
-    /// the system refuses what that takes. The tops, by class.
-    fn stop_all(&mut self) -> Option<[u32; CLASS_COUNT]> {
+    /// Sends the `count` objects that have been in a stopped list longest down.
+    fn thin_out(&mut self, tiers: Tiers<'_>, class: SizeClass, top: u32, count: usize) -> u32 {
+        let base = self.lists[class.number()].base;
+        let word = |index: usize| base + 8 + 8 * index as u32;
+        for first in (0..count).step_by(MAX_BATCH) {
+            let mut objects = [0; MAX_BATCH];
+            let objects = &mut objects[..MAX_BATCH.min(count - first)];
+            for (index, object) in objects.iter_mut().enumerate() {
+                *object = self.memory.object(word(first + index));
+            }
+            tiers.put_idle(class, objects);
+        }
+        for index in count..self.length(class, top) {
+            let object = self.memory.object(word(index));
+            self.memory.set_object(word(index - count), object);
+        }
+        top - 8 * count as u32
+    }
+
+    /// Stops the lists of a set, also of a CPU that is not the caller's; `None`
+    /// where the system refuses what that takes. The tops, by class.
+    fn stop_set(&mut self, set: ClassSet) -> Option<[u32; CLASS_COUNT]> {
         let mut tops = [0; CLASS_COUNT];
         match self.mode {
             Mode::Lock => {
-                for class in SizeClass::all() {
+                for class in classes_of(set) {
                     tops[class.number()] = self.stop_locked(class);
                 }
                 Some(tops)
             }
-            Mode::Rseq => self.stop_remotely(&mut tops).then_some(tops),
+            Mode::Rseq => self.stop_remotely(set, &mut tops).then_some(tops),
         }
     }
 
@@ -357,10 +395,10 @@ impl Slot {
     /// the top that it computed: so the list is as it says, and is stopped
     /// again. After the barrier none is under way, and whoever begins one sees
     /// the list stopped.
-    fn stop_remotely(&mut self, tops: &mut [u32; CLASS_COUNT]) -> bool {
+    fn stop_remotely(&mut self, set: ClassSet, tops: &mut [u32; CLASS_COUNT]) -> bool {
         loop {
             let mut moving = false;
-            for class in SizeClass::all() {
+            for class in classes_of(set) {
                 // AcqRel: a sequence sees the stop before the barrier ends, and
                 // we see the objects below the top that it wrote.
                 let old = self
@@ -376,7 +414,7 @@ impl Slot {
                 return true;
             }
             if !os::membarrier_rseq() {
-                self.restart_unless_moved(tops);
+                self.restart_unless_moved(set, tops);
                 return false;
             }
         }
@@ -384,8 +422,8 @@ impl Slot {
 
     /// Undoes a stop without a barrier: what a sequence has written meanwhile
     /// is as good.
-    fn restart_unless_moved(&self, tops: &[u32; CLASS_COUNT]) {
-        for class in SizeClass::all() {
+    fn restart_unless_moved(&self, set: ClassSet, tops: &[u32; CLASS_COUNT]) {
+        for class in classes_of(set) {
             let top = self.memory.top(class.number());
             // Release: as in `go`. A failure means that a sequence which was
             // under way has set the list going itself.
@@ -401,13 +439,103 @@ impl Slot {
     /// Sends all objects down, and forgets what was in demand. False where the
     /// lists could not be stopped.
     pub fn drain(&mut self, tiers: Tiers<'_>) -> bool {
-        let Some(tops) = self.stop_all() else {
+        let Some(mut tops) = self.stop_set(ALL_CLASSES) else {
             return false;
         };
         for class in SizeClass::all() {
-            let top = self.empty_to(tiers, class, tops[class.number()], 0);
+            tops[class.number()] = self.empty(tiers, class, tops[class.number()]);
+        }
+        self.give_arrays_back(&mut tops);
+        for class in SizeClass::all() {
+            self.go(class, tops[class.number()]);
+        }
+        true
+    }
+
+    /// Empties a stopped list, which is to be as one that nobody has needed yet.
+    fn empty(&mut self, tiers: Tiers<'_>, class: SizeClass, top: u32) -> u32 {
+        let top = self.empty_to(tiers, class, top, 0);
+        self.set_capacity(class, 0);
+        self.list(class).demand = Demand::default();
+        top
+    }
+
+    /// Where all lists are stopped and empty: gives the memory of their arrays
+    /// back, if it is worth a system call.
+    fn give_arrays_back(&mut self, tops: &mut [u32; CLASS_COUNT]) {
+        if self.next_array <= 2 * PAGE_BYTES as u32 || !self.memory.clear_arrays() {
+            return;
+        }
+        self.next_array = FIRST_ARRAY;
+        self.free_arrays = [0; ARRAY_SHIFTS.1 as usize + 1];
+        for class in SizeClass::all() {
+            *self.list(class) = List::default();
+            tops[class.number()] = 0;
             self.set_capacity(class, 0);
-            self.list(class).demand = Demand::default();
+        }
+    }
+
+    /// Ends a turn of the scavenger: empties the lists that have not moved for
+    /// [`TURNS`] turns, and takes from the others, once in as many, half of what
+    /// they never needed in that time. Returns whether the slot holds objects
+    /// still.
+    pub fn turn(&mut self, tiers: Tiers<'_>) -> bool {
+        self.turns += 1;
+        let thinning = self.turns.is_multiple_of(TURNS);
+        let (mut still, mut rich) = (0, 0);
+        let (mut in_use, mut holds) = (false, false);
+        for class in SizeClass::all() {
+            let bit: ClassSet = 1 << class.number();
+            // Relaxed: a glance at what others move.
+            let top = self.memory.top(class.number()).load(Ordering::Relaxed);
+            if top == STOPPED {
+                // In lock mode, somebody is at it.
+                holds = true;
+                self.list(class).still = 0;
+                continue;
+            }
+            let length = self.length(class, top) as u32;
+            let list = self.list(class);
+            if top != list.seen_top {
+                (list.seen_top, list.still) = (top, 0);
+            }
+            list.still += 1;
+            list.fewest = list.fewest.min(length);
+            in_use |= list.demand.capacity != 0;
+            holds |= length != 0;
+            if list.still as usize > TURNS {
+                if length != 0 || list.demand.capacity != 0 {
+                    still |= bit;
+                }
+            } else if thinning {
+                if list.fewest as usize > class.batch() {
+                    rich |= bit;
+                } else {
+                    list.fewest = length;
+                }
+            }
+        }
+        if still | rich == 0 {
+            if !in_use && !holds && self.next_array != FIRST_ARRAY {
+                self.drain(tiers);
+            }
+            return holds;
+        }
+        let Some(tops) = self.stop_set(still | rich) else {
+            return false;
+        };
+        for class in classes_of(still | rich) {
+            let top = tops[class.number()];
+            let top = if still >> class.number() & 1 != 0 {
+                self.empty(tiers, class, top)
+            } else {
+                let fewest = self.list(class).fewest as usize;
+                let count = (fewest / 2).min(self.length(class, top));
+                self.thin_out(tiers, class, top, count)
+            };
+            let length = self.length(class, top) as u32;
+            let list = self.list(class);
+            (list.seen_top, list.fewest) = (top, length);
             self.go(class, top);
         }
         true

@@ -22,13 +22,9 @@ use super::HEAP;
 use crate::os;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Registers the handlers, once. Libc may allocate meanwhile.
+/// Registers the handlers. Libc may allocate meanwhile.
 pub fn register() {
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    // Relaxed: only whoever comes first is to do it.
-    if !REGISTERED.swap(true, Ordering::Relaxed) {
-        os::at_fork(before, in_parent, in_child);
-    }
+    os::at_fork(before, in_parent, in_child);
 }
 
 /// Did [`before`] take the locks? Written and read with them held, but for
@@ -70,6 +66,7 @@ extern "C" fn in_child() {
         unlock();
         os::reset_streams();
     }
+    HEAP.scavenger.reset_after_fork();
 }
 
 fn unlock() {

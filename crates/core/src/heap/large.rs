@@ -9,8 +9,9 @@ use crate::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES};
 use crate::span::Span;
 
 /// A large object from this size on is given back to the system when it is
-/// freed, not kept for the next: as much as glibc's `M_MMAP_THRESHOLD_MAX`.
-const KEEP_BYTES: usize = 32 << 20;
+/// freed: how much of it the program has touched is not known, and a table of
+/// a TiB may be nearly empty.
+const KEEP_BYTES: usize = 1 << 30;
 
 /// From this size on, nothing is given back to the system in the hope to get it:
 /// a program that tries absurd sizes would pay with its caches each time.
@@ -43,6 +44,7 @@ impl Heap {
             self.reclaim_and_retry(allocate)
         });
         self.open_window();
+        self.after_allocation(bytes);
         match span {
             Ok(span) => {
                 span.set_large_bytes(usable_bytes(bytes));
@@ -70,6 +72,7 @@ impl Heap {
         } else {
             self.pages.free(&self.map, span, bytes);
         }
+        self.after_free(bytes);
     }
 
     /// Changes a large object's size: in place where it can, else by moving its

@@ -35,7 +35,7 @@ impl Protection {
 ///
 /// # Safety
 /// As the system call's.
-unsafe fn call(number: c_long, arguments: [usize; 6]) -> isize {
+pub(super) unsafe fn call(number: c_long, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     // SAFETY: errno's address is valid for the calling thread as long as it
     // runs (errno(3)).
@@ -165,6 +165,26 @@ pub fn futex_wait(word: &AtomicU32, expected: u32) {
     let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
     let arguments = [word.as_ptr().addr(), operation, expected as usize, 0, 0, 0];
     // SAFETY: the word outlives the call; no timeout is given.
+    unsafe { call(libc::SYS_futex, arguments) };
+}
+
+/// As [`futex_wait`], at most so many nanoseconds.
+pub fn futex_wait_for(word: &AtomicU32, expected: u32, nanoseconds: u64) {
+    let time = libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanoseconds % 1_000_000_000) as libc::c_long,
+    };
+    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let timeout = core::ptr::from_ref(&time).addr();
+    let arguments = [
+        word.as_ptr().addr(),
+        operation,
+        expected as usize,
+        timeout,
+        0,
+        0,
+    ];
+    // SAFETY: the word and the time outlive the call.
     unsafe { call(libc::SYS_futex, arguments) };
 }
 

@@ -12,16 +12,21 @@ compile_error!("thmalloc runs on Linux x86-64 with glibc");
 
 mod linux;
 mod process;
+mod thread;
 mod x86_64;
 
 pub use linux::{
-    Protection, abort, decommit, do_not_dump, futex_wait, futex_wake_all, futex_wake_one, map,
-    map_aligned, membarrier_rseq, move_pages, protect, register_membarrier_rseq, sleep_briefly,
-    unmap, write_stderr, yield_now,
+    Protection, abort, decommit, do_not_dump, futex_wait, futex_wait_for, futex_wake_all,
+    futex_wake_one, map, map_aligned, membarrier_rseq, move_pages, protect,
+    register_membarrier_rseq, sleep_briefly, unmap, write_stderr, yield_now,
 };
 pub use process::{
     at_fork, environment, is_secure_execution, is_single_threaded, lock_streams, possible_cpus,
     reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
+};
+pub use thread::{
+    is_main_thread, name_thread, now, start_thread, thread_count, watch_main_thread,
+    watch_this_thread,
 };
 pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};
 

@@ -1,7 +1,6 @@
 //! What the process was started with, and what glibc set up for it.
 #![allow(unsafe_code)] // C variables and functions of glibc.
 
-use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 
 use super::linux::cpu_set_bytes;
@@ -21,7 +20,7 @@ macro_rules! weak_address {
         // SAFETY: loads an entry of the global offset table, which the loader
         // filled before any code of this library ran.
         unsafe {
-            asm!(
+            core::arch::asm!(
                 concat!(".weak ", $name),
                 concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
                 out(reg) address,
@@ -73,6 +72,8 @@ pub fn possible_cpus() -> Option<usize> {
         bytes => Some(bytes * 8),
     }
 }
+
+pub(super) use weak_address;
 
 /// The value of an environment variable, also before libc has set `environ`.
 pub fn environment(name: &[u8]) -> Option<&'static [u8]> {

@@ -95,6 +95,7 @@ impl PageHeap {
         super::end_span(map, start, granules);
         region_at(map, start).end();
         state.regions -= whole;
+        state.note_free(whole * REGION_GRANULES, 0);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             state.free_granules(map, start + whole * REGION_BYTES, rest);
@@ -121,10 +122,10 @@ impl State {
         align: usize,
     ) -> Option<&'static Span> {
         let count = granules.div_ceil(REGION_GRANULES);
-        let start = self
+        let (start, dirty) = self
             .runs
             .take(map, count, (align / REGION_GRANULES).max(1))?;
-        self.use_regions(map, start, granules);
+        self.use_regions(map, start, granules, dirty);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -133,8 +134,15 @@ impl State {
     }
 
     /// Marks free regions, taken from the runs, as filled by `granules`; the
-    /// last is parted if they do not fill it.
-    fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize) {
+    /// last is parted if they do not fill it. The first `dirty` of them may
+    /// hold something.
+    fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize, dirty: usize) {
+        let mut pages = 0;
+        let touched = (dirty * REGION_BYTES).min(granules * GRANULE_BYTES);
+        each_region_part(map, start, touched, |region, first, length| {
+            pages += region.touched_in(first, length);
+        });
+        self.note_used(granules, pages);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             let last_start = start + (granules - rest) * GRANULE_BYTES;
@@ -160,15 +168,18 @@ impl State {
         if inside != 0 && last.used.get() & mask != 0 {
             return false;
         }
-        if beyond != 0
-            && !self
-                .runs
-                .take_at(map, border, beyond.div_ceil(REGION_GRANULES))
-        {
-            return false;
+        let mut dirty = 0;
+        if beyond != 0 {
+            let count = beyond.div_ceil(REGION_GRANULES);
+            match self.runs.take_at(map, border, count) {
+                Some(regions) => dirty = regions,
+                None => return false,
+            }
         }
         if inside != 0 {
             self.parted.mark_used(last, granule_in_region(end), inside);
+            let pages = last.touched_in(end % REGION_BYTES, inside * GRANULE_BYTES);
+            self.note_used(inside, pages);
         }
         span.set_granules(granules);
         let filled = new_end >= border && start.is_multiple_of(REGION_BYTES);
@@ -176,7 +187,7 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            self.use_regions(map, border, beyond);
+            self.use_regions(map, border, beyond, dirty);
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {
@@ -223,6 +234,8 @@ impl State {
             let freed = (border.min(end) - new_end) / GRANULE_BYTES;
             self.parted
                 .mark_free(region, granule_in_region(new_end), freed);
+            let pages = region.touched_in(new_end % REGION_BYTES, freed * GRANULE_BYTES);
+            self.note_free(freed, pages);
         }
         if end > border {
             self.free_granules(map, border, (end - border) / GRANULE_BYTES);

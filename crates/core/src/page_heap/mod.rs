@@ -8,7 +8,8 @@
 //!
 //! Always: no two runs of free regions are neighbours; a region in which
 //! nothing is in use belongs to a run; granules in use have a span, free ones
-//! none. Whether a page may hold something stands in its region (`touched`).
+//! none. Whether a page may hold something stands in its region (`touched`);
+//! of free granules, `dirty` counts these pages.
 //! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
 //! what is given back counts as in use meanwhile. Never calls upwards.
 
@@ -17,13 +18,17 @@ mod parted;
 mod release;
 mod runs;
 
+use crate::demand::HighWater;
 use crate::fatal;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
 use crate::page_map::PageMap;
-use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region};
+use crate::region::{
+    GRANULE_PAGES, REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region,
+};
 use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
 use crate::span::Span;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 use parted::PartedRegions;
@@ -43,11 +48,24 @@ struct State {
     regions: usize,
     /// Times that a large object moved by remapping its pages.
     moves: usize,
+    /// Granules in use, and the most lately.
+    used: usize,
+    peak: HighWater,
+    /// Free pages that may hold memory of the system's.
+    dirty: usize,
+    /// Free pages that were given back, as far as they are free still.
+    released: usize,
+    /// Pages given back since the turn began.
+    released_now: usize,
+    /// Pages that had been given back and were taken since the turn began.
+    refaulted: usize,
 }
 
 /// The page heap.
 pub struct PageHeap {
     state: Mutex<State>,
+    /// `State::regions`, for who wants a hint without the lock.
+    mapped_regions: AtomicUsize,
 }
 
 /// Figures of the page heap, in bytes.
@@ -61,6 +79,36 @@ pub struct PageHeapStats {
     pub free: usize,
 }
 
+/// What the page heap tells at the end of a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PageTurn {
+    /// Free pages that may hold memory of the system's.
+    pub dirty: usize,
+    /// Those of them that nobody would have needed lately.
+    pub idle: usize,
+    /// Pages given back in this turn.
+    pub released: usize,
+    /// Pages that had been given back, and were taken in this turn.
+    pub refaulted: usize,
+}
+
+/// Pages given back to the system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Released {
+    /// How many.
+    pub pages: usize,
+    /// The system refused: what was to be given back is as it was.
+    pub refused: bool,
+}
+
+impl Released {
+    /// Adds what was given back next.
+    pub fn add(&mut self, next: Released) {
+        self.pages += next.pages;
+        self.refused |= next.refused;
+    }
+}
+
 impl PageHeap {
     /// A heap without memory.
     pub const fn new() -> Self {
@@ -72,8 +120,15 @@ impl PageHeap {
                     runs: FreeRuns::new(),
                     regions: 0,
                     moves: 0,
+                    used: 0,
+                    peak: HighWater::new(),
+                    dirty: 0,
+                    released: 0,
+                    released_now: 0,
+                    refaulted: 0,
                 },
             ),
+            mapped_regions: AtomicUsize::new(0),
         }
     }
 
@@ -123,14 +178,54 @@ impl PageHeap {
         }
         let mut state = self.state.lock();
         state.regions += count;
+        // Relaxed: a hint, see `mapped_bytes`.
+        self.mapped_regions.store(state.regions, Ordering::Relaxed);
         state.add_regions(map, start.expose_provenance(), count);
         Ok(())
     }
 
-    /// Takes a span back. `touched` bytes at its start may hold something.
+    /// Takes a span back. `touched` bytes at its start may hold something, but
+    /// for the pages that are marked as given back.
     pub fn free(&self, map: &PageMap, span: &'static Span, touched: usize) {
         let mut state = self.state.lock();
         state.free(map, span, touched);
+    }
+
+    /// As [`PageHeap::free`], for a span that was idle already: it became free
+    /// because the scavenger emptied caches.
+    pub fn free_idle(&self, map: &PageMap, span: &'static Span, touched: usize) {
+        let mut state = self.state.lock();
+        let granules = span.granules();
+        state.free(map, span, touched);
+        state.peak.debit(granules);
+    }
+
+    /// Ends a turn of the scavenger.
+    pub fn turn(&self) -> PageTurn {
+        let mut state = self.state.lock();
+        let used = state.used;
+        let wanted = (state.peak.turn(used) - used) * GRANULE_PAGES;
+        let turn = PageTurn {
+            dirty: state.dirty,
+            idle: state.dirty.saturating_sub(wanted),
+            released: state.released_now,
+            refaulted: state.refaulted,
+        };
+        state.released_now = 0;
+        state.refaulted = 0;
+        turn
+    }
+
+    /// Bytes in spans, and bytes free that may hold memory of the system's.
+    pub fn usage(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.used * GRANULE_BYTES, state.dirty * os::PAGE_BYTES)
+    }
+
+    /// Bytes mapped for objects, about.
+    pub fn mapped_bytes(&self) -> usize {
+        // Relaxed: a hint.
+        self.mapped_regions.load(Ordering::Relaxed) * REGION_BYTES
     }
 
     /// Does the address lie in regions of the heap that nobody uses there?
@@ -152,30 +247,7 @@ impl PageHeap {
 
     /// The figures. Walks all regions.
     pub fn stats(&self, map: &PageMap) -> PageHeapStats {
-        let state = self.state.lock();
-        let mut stats = PageHeapStats {
-            mapped: state.regions * REGION_BYTES,
-            ..PageHeapStats::default()
-        };
-        let mut free_regions = 0;
-        state
-            .runs
-            .each(|head| free_regions += head.run.get() as usize);
-        let mut free_granules = 0;
-        state.parted.each(|region| {
-            free_granules += REGION_GRANULES - region.used_count();
-            stats.free += touched_free_bytes(region);
-        });
-        state.runs.each(|head| {
-            if head.is_dirty() {
-                for index in 0..head.run.get() as usize {
-                    let region = region_at(map, head.start() + index * REGION_BYTES);
-                    stats.free += region.touched_pages() * os::PAGE_BYTES;
-                }
-            }
-        });
-        stats.in_use = stats.mapped - free_regions * REGION_BYTES - free_granules * GRANULE_BYTES;
-        stats
+        self.state.lock().stats(map)
     }
 
     /// Checks the books against each other; aborts where they differ.
@@ -196,6 +268,11 @@ impl PageHeap {
         state.runs.each(|head| counted += head.run.get() as usize);
         if counted != state.regions {
             fatal::inconsistent("regions mapped and regions known differ, by", counted);
+        }
+        let stats = state.stats(map);
+        let counted = (state.used * GRANULE_BYTES, state.dirty * os::PAGE_BYTES);
+        if counted != (stats.in_use, stats.free) {
+            fatal::inconsistent("bytes in use and bytes counted differ", stats.in_use);
         }
     }
 
@@ -277,10 +354,33 @@ fn touched_free_bytes(region: &Region) -> usize {
 }
 
 impl State {
+    fn stats(&self, map: &PageMap) -> PageHeapStats {
+        let mut stats = PageHeapStats {
+            mapped: self.regions * REGION_BYTES,
+            ..PageHeapStats::default()
+        };
+        let mut free_regions = 0;
+        self.runs
+            .each(|head| free_regions += head.run.get() as usize);
+        let mut free_granules = 0;
+        self.parted.each(|region| {
+            free_granules += REGION_GRANULES - region.used_count();
+            stats.free += touched_free_bytes(region);
+        });
+        self.runs.each(|head| {
+            for index in 0..head.dirty_run.get() as usize {
+                let region = region_at(map, head.start() + index * REGION_BYTES);
+                stats.free += region.touched_pages() * os::PAGE_BYTES;
+            }
+        });
+        stats.in_use = stats.mapped - free_regions * REGION_BYTES - free_granules * GRANULE_BYTES;
+        stats
+    }
+
     /// Adds freshly mapped regions, which are zero. So is their metadata, or
     /// `unmap_free` left it as if; it is not touched, since there may be a TiB.
     fn add_regions(&mut self, map: &PageMap, start: usize, count: usize) {
-        self.runs.add(map, start, count, false);
+        self.runs.add(map, start, count, 0);
     }
 
     fn allocate_in_region(
@@ -292,7 +392,7 @@ impl State {
         let (region, first) = match self.parted.find(granules, align) {
             Some(found) => found,
             None => {
-                let start = self.runs.take(map, 1, 1)?;
+                let (start, _) = self.runs.take(map, 1, 1)?;
                 let region = region_at(map, start);
                 region.begin(RegionKind::Parted, start);
                 region.used.set(0);
@@ -301,6 +401,8 @@ impl State {
             }
         };
         self.parted.mark_used(region, first, granules);
+        let dirty = region.touched_in(first * GRANULE_BYTES, granules * GRANULE_BYTES);
+        self.note_used(granules, dirty);
         Some(begin_span(
             map,
             region.start() + first * GRANULE_BYTES,
@@ -308,11 +410,37 @@ impl State {
         ))
     }
 
+    /// Granules go into use, with so many pages that may hold something.
+    fn note_used(&mut self, granules: usize, dirty: usize) {
+        self.used += granules;
+        self.peak.note(self.used);
+        self.dirty -= dirty;
+        let clean = granules * GRANULE_PAGES - dirty;
+        let again = clean.min(self.released);
+        self.released -= again;
+        self.refaulted += again;
+    }
+
+    /// Granules come back, with so many pages that may hold something.
+    fn note_free(&mut self, granules: usize, dirty: usize) {
+        self.used -= granules;
+        self.dirty += dirty;
+    }
+
+    fn note_released(&mut self, pages: usize) {
+        self.released += pages;
+        self.released_now += pages;
+    }
+
     fn free(&mut self, map: &PageMap, span: &'static Span, touched: usize) {
         let (start, granules) = (span.start(), span.granules());
         each_region_part(map, start, touched, |region, first, bytes| {
             region.touch(first, bytes);
         });
+        if span.has_released() {
+            self.released += forget_released(map, start, granules);
+            span.set_has_released(false);
+        }
         end_span(map, start, granules);
         self.free_granules(map, start, granules);
     }
@@ -330,10 +458,12 @@ impl State {
             let tail = start + whole * REGION_BYTES;
             let region = region_at(map, tail);
             self.parted.mark_free(region, granule_in_region(tail), rest);
+            let dirty = region.touched_in(tail % REGION_BYTES, rest * GRANULE_BYTES);
+            self.note_free(rest, dirty);
             if region.used.get() == 0 {
                 self.parted.remove(region);
                 region.end();
-                let dirty = region.touched_pages() != 0;
+                let dirty = usize::from(region.touched_pages() != 0);
                 self.runs.add(map, tail & !(REGION_BYTES - 1), 1, dirty);
             }
         }
@@ -345,8 +475,15 @@ impl State {
                 self.parted.remove(head);
             }
             head.end();
-            let dirty =
-                (0..whole).any(|i| region_at(map, start + i * REGION_BYTES).touched_pages() != 0);
+            let (mut dirty, mut pages) = (0, 0);
+            for index in 0..whole {
+                let touched = region_at(map, start + index * REGION_BYTES).touched_pages();
+                if touched != 0 {
+                    dirty = index + 1;
+                    pages += touched;
+                }
+            }
+            self.note_free(whole * REGION_GRANULES, pages);
             self.runs.add(map, start, whole, dirty);
         }
     }
@@ -359,6 +496,22 @@ fn begin_span(map: &PageMap, start: usize, granules: usize) -> &'static Span {
     head.begin(start, granules);
     each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
     head
+}
+
+/// Enters the pages that a small span has given back into its region's books,
+/// and forgets them in the span's slots. Returns how many.
+fn forget_released(map: &PageMap, start: usize, granules: usize) -> usize {
+    let mut count = 0;
+    for granule in 0..granules {
+        let address = start + granule * GRANULE_BYTES;
+        let pages = slot_at(map, address).take_released();
+        count += pages.count_ones() as usize;
+        for page in (0..GRANULE_PAGES).filter(|page| pages >> page & 1 != 0) {
+            let first = address % REGION_BYTES + page * os::PAGE_BYTES;
+            region_at(map, address).untouch(first, os::PAGE_BYTES);
+        }
+    }
+    count
 }
 
 fn end_span(map: &PageMap, start: usize, granules: usize) {

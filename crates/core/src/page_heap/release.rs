@@ -10,60 +10,54 @@ use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::GRANULE_BYTES;
 use crate::span::Span;
+use crate::sync::atomic::Ordering;
 
-use super::{PageHeap, State, begin_span, region_at};
+use super::{PageHeap, Released, State, begin_span, region_at};
 
 impl PageHeap {
-    /// Gives the pages of all free granules back. Returns how many bytes that
-    /// were; what the system refuses stays as it was.
-    pub fn release_free(&self, map: &PageMap) -> usize {
-        self.release_runs(map) + self.release_holes(map)
+    /// Gives the pages of one free region back, if there is any to be given
+    /// back.
+    pub fn release_region(&self, map: &PageMap) -> Option<Released> {
+        let start = {
+            let mut state = self.state.lock();
+            let start = state.runs.take_dirty(map)?;
+            state.dirty -= region_at(map, start).touched_pages();
+            start
+        };
+        let region = region_at(map, start);
+        let pages = region.touched_pages();
+        let refused = pages != 0 && !decommit(start, REGION_BYTES);
+        let mut state = self.state.lock();
+        if refused {
+            state.dirty += pages;
+            state.runs.add(map, start, 1, 1);
+            return Some(Released { pages: 0, refused });
+        }
+        region.untouch(0, REGION_BYTES);
+        state.note_released(pages);
+        state.runs.add(map, start, 1, 0);
+        Some(Released { pages, refused })
     }
 
-    fn release_runs(&self, map: &PageMap) -> usize {
-        let mut released = 0;
-        loop {
-            let Some((head, count)) = self.state.lock().runs.take_dirty(map) else {
-                return released;
-            };
-            let start = head.start();
-            let done = decommit(start, count * REGION_BYTES);
-            if done {
-                for index in 0..count {
-                    let region = region_at(map, start + index * REGION_BYTES);
-                    released += region.touched_pages() * os::PAGE_BYTES;
-                    region.untouch(0, REGION_BYTES);
-                }
-            }
-            self.state.lock().runs.add(map, start, count, !done);
-            if !done {
-                return released;
-            }
+    /// Gives the pages of a hole of a parted region back; `None` if it has none
+    /// to be given back.
+    pub fn release_hole(&self, map: &PageMap, region: &'static Region) -> Option<Released> {
+        if region.kind() != RegionKind::Parted || !has_touched_hole(region) {
+            return None;
         }
-    }
-
-    fn release_holes(&self, map: &PageMap) -> usize {
-        let mut released = 0;
-        for (_, region) in map.regions() {
-            if region.kind() != RegionKind::Parted {
-                continue;
-            }
-            loop {
-                let hole = self.state.lock().take_touched_hole(map, region);
-                let Some(hole) = hole else {
-                    break;
-                };
-                let bytes = hole.granules() * GRANULE_BYTES;
-                if !decommit(hole.start(), bytes) {
-                    self.free(map, hole, 0);
-                    return released;
-                }
-                let before = region.touched_pages();
-                self.free_released(map, hole, bytes);
-                released += before.saturating_sub(region.touched_pages()) * os::PAGE_BYTES;
-            }
+        let (hole, pages) = self.state.lock().take_touched_hole(map, region)?;
+        let (start, bytes) = (hole.start(), hole.granules() * GRANULE_BYTES);
+        let refused = !decommit(start, bytes);
+        let mut state = self.state.lock();
+        if !refused {
+            region.untouch(start % REGION_BYTES, bytes);
+            state.note_released(pages);
         }
-        released
+        state.free(map, hole, 0);
+        Some(Released {
+            pages: if refused { 0 } else { pages },
+            refused,
+        })
     }
 
     /// Gives the address space of free runs back: for a process that has
@@ -76,8 +70,11 @@ impl PageHeap {
                 return unmapped;
             };
             state.regions -= count;
+            // Relaxed: a hint, see `mapped_bytes`.
+            self.mapped_regions.store(state.regions, Ordering::Relaxed);
             for index in 0..count {
                 let region = region_at(map, head.start() + index * REGION_BYTES);
+                state.dirty -= region.touched_pages();
                 region.untouch(0, REGION_BYTES);
             }
             drop(state);
@@ -87,34 +84,43 @@ impl PageHeap {
     }
 }
 
+/// Is this free granule one that may hold memory of the system's?
+fn is_touched_free(region: &Region, granule: usize) -> bool {
+    region.used.get() >> granule & 1 == 0
+        && region.is_touched(granule * GRANULE_BYTES, GRANULE_BYTES)
+}
+
+fn has_touched_hole(region: &Region) -> bool {
+    (0..REGION_GRANULES).any(|granule| is_touched_free(region, granule))
+}
+
 impl State {
     /// Takes a hole of the region that may hold memory of the system's, as a
-    /// span.
+    /// span; and how many such pages it has.
     fn take_touched_hole(
         &mut self,
         map: &PageMap,
         region: &'static Region,
-    ) -> Option<&'static Span> {
+    ) -> Option<(&'static Span, usize)> {
         // It may have changed since the caller looked.
         if region.kind() != RegionKind::Parted {
             return None;
         }
-        let touched_free = |granule: usize| {
-            region.used.get() >> granule & 1 == 0
-                && region.is_touched(granule * GRANULE_BYTES, GRANULE_BYTES)
-        };
-        let first = (0..REGION_GRANULES).find(|&granule| touched_free(granule))?;
-        let rest = (first..REGION_GRANULES).take_while(|&granule| touched_free(granule));
-        let count = rest.count();
+        let touched = |&granule: &usize| is_touched_free(region, granule);
+        let first = (0..REGION_GRANULES).find(touched)?;
+        let count = (first..REGION_GRANULES).take_while(touched).count();
+        let pages = region.touched_in(first * GRANULE_BYTES, count * GRANULE_BYTES);
         self.parted.mark_used(region, first, count);
-        Some(begin_span(
-            map,
-            region.start() + first * GRANULE_BYTES,
-            count,
-        ))
+        // Nobody wanted it: not by `note_used`.
+        self.used += count;
+        self.dirty -= pages;
+        let start = region.start() + first * GRANULE_BYTES;
+        Some((begin_span(map, start, count), pages))
     }
 }
 
+/// Gives a range, a region at most, back by one system call: if it is a hugepage,
+/// that goes as a whole.
 fn decommit(start: usize, bytes: usize) -> bool {
     // SAFETY: the range is free and out of every list, so nobody uses it.
     unsafe { os::decommit(core::ptr::with_exposed_provenance_mut(start), bytes) }

@@ -1,8 +1,10 @@
 //! Runs of free regions, merged with their neighbours, found by length.
 //!
 //! Always: no two runs are neighbours. A run's first and last region have the
-//! kind `Free` and its length; those between have none. A run that may hold
-//! memory of the system's is `dirty`, and such runs are used first.
+//! kind `Free` and its length; those between have none. The regions of a run
+//! that may hold memory of the system's stand before those that are clean:
+//! `dirty_run` of the first says how many they are. They are used first, and
+//! given back from the last of them on, so that what is left is found.
 
 use crate::fatal;
 use crate::page_map::PageMap;
@@ -38,8 +40,9 @@ impl FreeRuns {
         }
     }
 
-    /// Adds `count` regions, merged with the runs before and after them.
-    pub fn add(&mut self, map: &PageMap, start: usize, count: usize, dirty: bool) {
+    /// Adds `count` regions, of which the first `dirty` may hold memory of the
+    /// system's, merged with the runs before and after them.
+    pub fn add(&mut self, map: &PageMap, start: usize, count: usize, dirty: usize) {
         let (mut start, mut count, mut dirty) = (start, count, dirty);
         if let Some(last) = start
             .checked_sub(REGION_BYTES)
@@ -48,7 +51,10 @@ impl FreeRuns {
         {
             let length = last.run.get() as usize;
             let head = region_at(map, start - length * REGION_BYTES);
-            dirty |= head.is_dirty();
+            dirty = match dirty {
+                0 => head.dirty_run.get() as usize,
+                more => length + more,
+            };
             self.remove(map, head);
             start -= length * REGION_BYTES;
             count += length;
@@ -57,7 +63,9 @@ impl FreeRuns {
             .region_of(start + count * REGION_BYTES)
             .filter(|region| region.kind() == RegionKind::Free)
         {
-            dirty |= head.is_dirty();
+            if head.is_dirty() {
+                dirty = count + head.dirty_run.get() as usize;
+            }
             count += head.run.get() as usize;
             self.remove(map, head);
         }
@@ -66,8 +74,8 @@ impl FreeRuns {
 
     /// Takes `count` regions at a multiple of `align` regions, from the
     /// shortest run that has them, a dirty one if possible. Returns the
-    /// address of the first.
-    pub fn take(&mut self, map: &PageMap, count: usize, align: usize) -> Option<usize> {
+    /// address of the first, and how many, from it on, may be dirty.
+    pub fn take(&mut self, map: &PageMap, count: usize, align: usize) -> Option<(usize, usize)> {
         let aligned = |start: usize| start.next_multiple_of(align * REGION_BYTES);
         let fits = |head: &Region| {
             let lead = aligned(head.start()) - head.start();
@@ -80,48 +88,58 @@ impl FreeRuns {
             })
         };
         let head = shortest(&self.dirty).or_else(|| shortest(&self.clean))?;
-        let (run_start, length, dirty) = (head.start(), head.run.get() as usize, head.is_dirty());
+        let (run_start, length) = (head.start(), head.run.get() as usize);
+        let dirty = head.dirty_run.get() as usize;
         let start = aligned(run_start);
         self.remove(map, head);
         let lead = (start - run_start) / REGION_BYTES;
         if lead != 0 {
-            self.insert(map, run_start, lead, dirty);
+            self.insert(map, run_start, lead, dirty.min(lead));
         }
         let rest = length - lead - count;
         if rest != 0 {
-            self.insert(map, start + count * REGION_BYTES, rest, dirty);
+            let end = start + count * REGION_BYTES;
+            self.insert(map, end, rest, dirty.saturating_sub(lead + count));
         }
-        Some(start)
+        Some((start, dirty.saturating_sub(lead).min(count)))
     }
 
     /// Takes `count` regions that begin at `start`, if they are free and the
-    /// first of a run.
-    pub fn take_at(&mut self, map: &PageMap, start: usize, count: usize) -> bool {
+    /// first of a run. Returns how many of them, from the first on, may be
+    /// dirty.
+    pub fn take_at(&mut self, map: &PageMap, start: usize, count: usize) -> Option<usize> {
         let head = map
             .region_of(start)
-            .filter(|region| region.kind() == RegionKind::Free);
-        let Some(head) = head else {
-            return false;
-        };
+            .filter(|region| region.kind() == RegionKind::Free)?;
         let length = head.run.get() as usize;
         if length < count {
-            return false;
+            return None;
         }
-        let dirty = head.is_dirty();
+        let dirty = head.dirty_run.get() as usize;
         self.remove(map, head);
         if length != count {
-            self.insert(map, start + count * REGION_BYTES, length - count, dirty);
+            let end = start + count * REGION_BYTES;
+            self.insert(map, end, length - count, dirty.saturating_sub(count));
         }
-        true
+        Some(dirty.min(count))
     }
 
-    /// Takes a whole run that may hold memory of the system's; its first
-    /// region and its length.
-    pub fn take_dirty(&mut self, map: &PageMap) -> Option<(&'static Region, usize)> {
-        let head = self.dirty.iter().find_map(List::first)?;
-        let length = head.run.get() as usize;
+    /// Takes a region that may hold memory of the system's, of the longest
+    /// run; its address. It is the last such of its run, so that it can be
+    /// added again as clean.
+    pub fn take_dirty(&mut self, map: &PageMap) -> Option<usize> {
+        let head = self.dirty.iter().rev().find_map(List::first)?;
+        let (start, length) = (head.start(), head.run.get() as usize);
+        let before = head.dirty_run.get() as usize - 1;
         self.remove(map, head);
-        Some((head, length))
+        if before != 0 {
+            self.insert(map, start, before, before);
+        }
+        let rest = length - before - 1;
+        if rest != 0 {
+            self.insert(map, start + (before + 1) * REGION_BYTES, rest, 0);
+        }
+        Some(start + before * REGION_BYTES)
     }
 
     /// Takes any whole run.
@@ -140,15 +158,15 @@ impl FreeRuns {
         }
     }
 
-    fn insert(&mut self, map: &PageMap, start: usize, count: usize, dirty: bool) {
+    fn insert(&mut self, map: &PageMap, start: usize, count: usize, dirty: usize) {
         let head = region_at(map, start);
         let last = region_at(map, start + (count - 1) * REGION_BYTES);
         head.begin(RegionKind::Free, start);
         last.begin(RegionKind::Free, start + (count - 1) * REGION_BYTES);
         head.run.set(count as u32);
         last.run.set(count as u32);
-        head.set_dirty(dirty);
-        self.lists(dirty)[list_of(count)].push(head);
+        head.dirty_run.set(dirty as u32);
+        self.lists(dirty != 0)[list_of(count)].push(head);
     }
 
     fn remove(&mut self, map: &PageMap, head: &'static Region) {
@@ -168,7 +186,7 @@ impl FreeRuns {
     }
 
     /// Checks that each run stands where its length says, carries its marks,
-    /// has no free neighbour, and is clean only if no page is touched.
+    /// has no free neighbour, and that no page of a clean region is touched.
     pub fn check_invariants(&self, map: &PageMap) {
         for (lists, dirty) in [(&self.clean, false), (&self.dirty, true)] {
             for (index, list) in lists.iter().enumerate() {
@@ -200,8 +218,8 @@ fn check_run(map: &PageMap, head: &Region, list: usize, dirty: bool) {
     }
     for index in 0..length {
         let region = region_at(map, start + index * REGION_BYTES);
-        if !dirty && region.touched_pages() != 0 {
-            fatal::inconsistent("a clean run has touched pages", region.start());
+        if index >= head.dirty_run.get() as usize && region.touched_pages() != 0 {
+            fatal::inconsistent("a clean region has touched pages", region.start());
         }
         if index != 0 && index != length - 1 && region.kind() != RegionKind::None {
             fatal::inconsistent("a region inside a free run has a kind", region.start());

@@ -6,7 +6,7 @@
 //! of a foreign pointer, a statistic) lives with one that is about to change.
 #![allow(unsafe_code)] // A link gives back the reference that was put in.
 
-use super::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use super::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// A word that can be a [`Field`].
 pub trait Word: Copy {
@@ -42,6 +42,7 @@ macro_rules! word {
 }
 
 word!(u8, AtomicU8);
+word!(u16, AtomicU16);
 word!(u32, AtomicU32);
 word!(u64, AtomicU64);
 word!(usize, AtomicUsize);

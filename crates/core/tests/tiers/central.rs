@@ -1,12 +1,15 @@
 //! Central free lists against a set of the objects that are out.
+#![allow(unsafe_code)] // Writes to the objects, and asks the system about their pages.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use thmalloc_core::central::{Below, CentralFreeList};
 use thmalloc_core::fatal::Call;
-use thmalloc_core::size_class::{MAX_BATCH, SizeClass};
-use thmalloc_core::span::SpanKind;
+use thmalloc_core::os::PAGE_BYTES;
+use thmalloc_core::region::{REGION_BYTES, RegionKind};
+use thmalloc_core::size_class::{GRANULE_BYTES, MAX_BATCH, SizeClass};
+use thmalloc_core::span::{Span, SpanKind};
 
 use crate::{Ground, assert_dies, cases};
 
@@ -26,6 +29,8 @@ enum Step {
         step: usize,
         count: usize,
     },
+    /// The pages without live objects go back to the system.
+    Release,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -33,6 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (1..=MAX_BATCH).prop_map(Step::Take),
         2 => put.prop_map(|(first, step, count)| Step::Put { first, step, count }),
+        1 => Just(Step::Release),
     ];
     proptest::collection::vec(step, 1..80)
 }
@@ -64,6 +70,10 @@ impl Model {
             assert_eq!((object - span.start()) % self.class.bytes(), 0);
             assert!(object + self.class.bytes() <= span.end());
             assert_eq!(self.ground.map.class_of(object), self.class);
+            self.stamps(object, |word, stamp| {
+                // SAFETY: a word of an object that is out, of nobody else's.
+                unsafe { word.write(stamp) };
+            });
             self.out.push(object);
         }
     }
@@ -74,10 +84,69 @@ impl Model {
             let place = first.wrapping_add(turn * step) % self.out.len();
             let object = self.out.swap_remove(place);
             self.all.remove(&object);
+            self.stamps(object, |word, stamp| {
+                // SAFETY: as in `take`.
+                assert_eq!(unsafe { word.read() }, stamp, "an object was written to");
+            });
             objects.push(object);
         }
         self.list
             .put(below(self.ground), self.class, &objects, Call::Free);
+    }
+
+    /// Calls `visit` with a word of each page of an object, and what is to be
+    /// there.
+    fn stamps(&self, object: usize, visit: impl Fn(*mut u64, u64)) {
+        let end = object + self.class.bytes();
+        let pages = (object + 1).next_multiple_of(PAGE_BYTES)..end;
+        let words = pages.step_by(PAGE_BYTES).chain([object, end - 8]);
+        for at in words.filter(|at| at + 8 <= end) {
+            visit(std::ptr::with_exposed_provenance_mut(at), !(at as u64));
+        }
+    }
+
+    /// Every span of the class.
+    fn spans(&self) -> Vec<&'static Span> {
+        let map = &self.ground.map;
+        let slots = map
+            .regions()
+            .filter(|(_, region)| region.kind() == RegionKind::Parted)
+            .flat_map(|(start, _)| (start..start + REGION_BYTES).step_by(GRANULE_BYTES))
+            .filter_map(|address| map.slot_of(address));
+        slots
+            .filter(|slot| slot.kind() == SpanKind::Small)
+            .collect()
+    }
+
+    fn release(&self) {
+        for span in self.spans() {
+            let released = self
+                .list
+                .release_idle_pages(below(self.ground), self.class, span);
+            assert!(!released.is_some_and(|released| released.refused));
+            if span.kind() == SpanKind::Small {
+                self.check_resident(span);
+            }
+        }
+        self.compare();
+    }
+
+    /// Of a span, exactly those pages are resident that hold a live object.
+    fn check_resident(&self, span: &Span) {
+        let (start, end) = (span.start(), span.end());
+        let mut resident = vec![0_u8; (end - start) / PAGE_BYTES];
+        let pages = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the span is mapped, and there is a byte for each page.
+        let result = unsafe { libc::mincore(pages, end - start, resident.as_mut_ptr()) };
+        assert_eq!(result, 0);
+        let mut held = vec![false; resident.len()];
+        for &object in self.all.range(start..end) {
+            let last = (object + self.class.bytes() - 1 - start) / PAGE_BYTES;
+            held[(object - start) / PAGE_BYTES..=last].fill(true);
+        }
+        for (page, (&resident, held)) in resident.iter().zip(held).enumerate() {
+            assert_eq!(resident & 1 != 0, held, "page {page}");
+        }
     }
 
     fn compare(&self) {
@@ -108,6 +177,7 @@ fn batches_come_and_go_as_in_the_model() {
             match step {
                 Step::Take(count) => model.take(count),
                 Step::Put { first, step, count } => model.put(first, step, count),
+                Step::Release => model.release(),
             }
             if count % 8 == 7 {
                 model.compare();

@@ -37,6 +37,10 @@ enum Step {
         more: usize,
     },
     ReleaseFree,
+    /// One free region, or one hole.
+    ReleaseSome {
+        hole: bool,
+    },
     UnmapFree,
 }
 
@@ -67,6 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (index(), 0..256_usize).prop_map(|(index, share)| Step::Shrink { index, share }),
         3 => (index(), 0..100_usize).prop_map(|(index, more)| Step::Move { index, more }),
         3 => Just(Step::ReleaseFree),
+        4 => any::<bool>().prop_map(|hole| Step::ReleaseSome { hole }),
         1 => Just(Step::UnmapFree),
     ];
     proptest::collection::vec(step, 1..150)
@@ -192,8 +197,13 @@ impl Model {
             }
             Step::Move { index, more } => self.relocate(index, more),
             Step::ReleaseFree => {
-                pages.release_free(map);
+                while self.release_some(false).is_some() || self.release_some(true).is_some() {}
                 assert_eq!(pages.stats(map).free, 0, "free and not given back");
+            }
+            Step::ReleaseSome { hole } => {
+                let before = pages.stats(map).free;
+                let released = self.release_some(hole).unwrap_or(0);
+                assert_eq!(pages.stats(map).free, before - released);
             }
             Step::UnmapFree => {
                 pages.unmap_free(map);
@@ -204,6 +214,19 @@ impl Model {
                 );
             }
         }
+    }
+
+    /// Gives a region or a hole back, if there is any, and returns the bytes.
+    fn release_some(&self, hole: bool) -> Option<usize> {
+        let Ground { map, pages, .. } = self.ground;
+        let released = match hole {
+            false => pages.release_region(map),
+            true => map
+                .regions()
+                .find_map(|(_, region)| pages.release_hole(map, region)),
+        }?;
+        assert!(!released.refused);
+        Some(released.pages * PAGE_BYTES)
     }
 
     fn extend(&mut self, index: usize, more: usize) {

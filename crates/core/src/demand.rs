@@ -1,0 +1,284 @@
+//! Demand: what of the free memory was wanted lately, and is left alone.
+//!
+//! Time is counted in *turns* of the scavenger: it comes by [`TURNS`] times in
+//! the time that unused memory waits. What was free at every moment of that
+//! many turns is idle; what was taken in between, and came back, is wanted
+//! again soon.
+//!
+//! Always: these are figures only; nothing here knows where memory is.
+//! Lock: that of the structure that a mark stands in.
+
+/// Turns of the scavenger in which something must have been unused to be idle.
+pub const TURNS: usize = 4;
+
+/// The lowest value that something had lately: of free objects, those at least
+/// were not wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LowWater {
+    lowest: usize,
+    past: [usize; TURNS],
+}
+
+impl LowWater {
+    /// Nothing is idle yet.
+    pub const fn new() -> Self {
+        Self {
+            lowest: 0,
+            past: [0; TURNS],
+        }
+    }
+
+    /// The value is now this.
+    #[inline]
+    pub fn note(&mut self, value: usize) {
+        self.lowest = self.lowest.min(value);
+    }
+
+    /// The value grew by something that was idle already, elsewhere: it need not
+    /// wait here again.
+    pub fn credit(&mut self, idle: usize) {
+        self.lowest += idle;
+        for past in &mut self.past {
+            *past += idle;
+        }
+    }
+
+    /// A turn ends, with this value. Returns the lowest of the last turns.
+    pub fn turn(&mut self, value: usize) -> usize {
+        self.past.rotate_right(1);
+        self.past[0] = self.lowest.min(value);
+        self.lowest = value;
+        self.past.iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// The highest value that something had lately: of memory in use, so much may
+/// be wanted again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HighWater {
+    highest: usize,
+    past: [usize; TURNS],
+}
+
+impl HighWater {
+    /// Nothing was in use yet.
+    pub const fn new() -> Self {
+        Self {
+            highest: 0,
+            past: [0; TURNS],
+        }
+    }
+
+    /// The value is now this.
+    #[inline]
+    pub fn note(&mut self, value: usize) {
+        self.highest = self.highest.max(value);
+    }
+
+    /// The value fell by something that was idle already: it was not wanted.
+    pub fn debit(&mut self, idle: usize) {
+        self.highest = self.highest.saturating_sub(idle);
+        for past in &mut self.past {
+            *past = past.saturating_sub(idle);
+        }
+    }
+
+    /// A turn ends, with this value. Returns the highest of the last turns.
+    pub fn turn(&mut self, value: usize) -> usize {
+        self.past.rotate_right(1);
+        self.past[0] = self.highest.max(value);
+        self.highest = value;
+        self.past.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// Fewer pages than this that are wanted again are no reason to wait longer.
+const NOTABLE_PAGES: usize = 256;
+
+/// Unused memory waits at most so many doublings longer.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// After so many turns without pages that were wanted again, it waits half as
+/// long as before.
+const CALM_TURNS: u32 = 16 * TURNS as u32;
+
+/// How much longer unused memory waits, because a part of what was given back
+/// was wanted again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backoff {
+    doublings: u32,
+    /// Pages given back in the last turns, older ones counted less.
+    released: usize,
+    /// Pages wanted again, the same way.
+    refaulted: usize,
+    calm: u32,
+}
+
+impl Backoff {
+    /// No longer than usual.
+    pub const fn new() -> Self {
+        Self {
+            doublings: 0,
+            released: 0,
+            refaulted: 0,
+            calm: 0,
+        }
+    }
+
+    /// A turn ends in which so many pages were given back, and so many that had
+    /// been were wanted again.
+    pub fn turn(&mut self, released: usize, refaulted: usize) {
+        self.released += released;
+        self.refaulted += refaulted;
+        if self.refaulted >= NOTABLE_PAGES && self.refaulted >= self.released / 4 {
+            self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+            (self.released, self.refaulted, self.calm) = (0, 0, 0);
+            return;
+        }
+        self.released -= self.released / 16;
+        self.refaulted -= self.refaulted / 16;
+        self.calm += 1;
+        if self.calm >= CALM_TURNS {
+            self.calm = 0;
+            self.doublings = self.doublings.saturating_sub(1);
+        }
+    }
+
+    /// A time as it is to be waited now.
+    pub fn stretch(&self, time: u64) -> u64 {
+        time << self.doublings
+    }
+}
+
+/// What a process without a scavenger's thread may leave unused, in bytes, or
+/// a share of what it uses, if that is more.
+const ALLOWANCE_BYTES: usize = 4 << 20;
+const ALLOWANCE_SHARE: usize = 32;
+
+/// What was wanted again longer ago than this says nothing any more.
+const MEMORY_NANOSECONDS: u64 = 2_000_000_000;
+
+/// How much may stay unused where memory is given back by the free that leaves
+/// it unused: more where what was given back is wanted again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowance {
+    more: usize,
+    /// Given back by the last free that did, and by those before it, less.
+    released: usize,
+    last_refault: u64,
+}
+
+impl Allowance {
+    /// The small bound.
+    pub const fn new() -> Self {
+        Self {
+            more: 0,
+            released: 0,
+            last_refault: 0,
+        }
+    }
+
+    /// What may stay, where so much is in use.
+    pub fn bytes(&self, in_use: usize) -> usize {
+        ALLOWANCE_BYTES.max(in_use / ALLOWANCE_SHARE) + self.more
+    }
+
+    /// At a time in nanoseconds, more than what may stay is unused, and so many
+    /// bytes were wanted again since the last time. Allows more where that is
+    /// most of what was given back.
+    pub fn review(&mut self, now: u64, refaulted: usize) {
+        if refaulted >= ALLOWANCE_BYTES / 4 && refaulted >= self.released / 2 {
+            self.more = (2 * self.more).max(self.released + self.released / 4);
+            self.last_refault = now;
+            self.released = 0;
+        } else if now.wrapping_sub(self.last_refault) > MEMORY_NANOSECONDS {
+            self.more = 0;
+        }
+    }
+
+    /// So many bytes were given back.
+    pub fn note_released(&mut self, bytes: usize) {
+        self.released = self.released / 2 + bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_free_all_the_time_is_idle() {
+        let mut low = LowWater::new();
+        for _ in 0..TURNS {
+            assert_eq!(low.turn(100), 0);
+        }
+        assert_eq!(low.turn(100), 100);
+        low.note(30);
+        low.note(90);
+        for _ in 0..TURNS {
+            assert_eq!(low.turn(100), 30);
+        }
+        assert_eq!(low.turn(100), 100);
+    }
+
+    #[test]
+    fn what_was_idle_elsewhere_is_idle_at_once() {
+        let mut low = LowWater::new();
+        (0..=TURNS).for_each(|_| _ = low.turn(10));
+        low.credit(50);
+        assert_eq!(low.turn(60), 60);
+        let mut high = HighWater::new();
+        high.note(100);
+        high.debit(40);
+        assert_eq!(high.turn(60), 60);
+    }
+
+    #[test]
+    fn what_was_in_use_lately_may_be_wanted_again() {
+        let mut high = HighWater::new();
+        high.note(500);
+        assert_eq!(high.turn(100), 500);
+        for _ in 1..TURNS {
+            assert_eq!(high.turn(100), 500);
+        }
+        assert_eq!(high.turn(100), 100);
+    }
+
+    #[test]
+    fn a_load_that_wants_its_memory_again_makes_the_scavenger_wait() {
+        let mut backoff = Backoff::new();
+        backoff.turn(10_000, 0);
+        assert_eq!(backoff.stretch(10), 10);
+        backoff.turn(0, 9_000);
+        assert_eq!(backoff.stretch(10), 20);
+        for _ in 0..10 {
+            backoff.turn(10_000, 9_000);
+        }
+        assert_eq!(backoff.stretch(10), 80);
+        for _ in 0..3 * CALM_TURNS {
+            backoff.turn(0, 0);
+        }
+        assert_eq!(backoff.stretch(10), 10);
+    }
+
+    #[test]
+    fn a_few_pages_wanted_again_change_nothing() {
+        let mut backoff = Backoff::new();
+        for _ in 0..1000 {
+            backoff.turn(100_000, 200);
+        }
+        assert_eq!(backoff.stretch(10), 10);
+    }
+
+    #[test]
+    fn a_swing_of_the_load_is_allowed_after_it_came_back() {
+        let mut allowance = Allowance::new();
+        assert_eq!(allowance.bytes(0), ALLOWANCE_BYTES);
+        allowance.review(10, 0);
+        allowance.note_released(100 << 20);
+        allowance.review(20, 100 << 20);
+        assert!(allowance.bytes(0) > 100 << 20);
+        allowance.review(30 + MEMORY_NANOSECONDS, 0);
+        assert_eq!(allowance.bytes(0), ALLOWANCE_BYTES);
+    }
+}

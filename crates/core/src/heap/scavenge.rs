@@ -1,0 +1,327 @@
+//! What a turn of the scavenger does, tier by tier, and what giving back at
+//! once does: `malloc_trim`, and processes without a scavenger's thread.
+//!
+//! Always: what is out of the books between two sections of a lock (a region,
+//! a hole, objects reserved on a page) is so under `standstill`, one piece at a
+//! time. So fork, which takes that lock first, copies none of it, and waits for
+//! one system call on half a MiB at most.
+//! Lock: `standstill`; those of the tiers, one at a time.
+
+use super::Heap;
+use crate::central::ClassTurn;
+use crate::demand::Backoff;
+use crate::os::{self, PAGE_BYTES};
+use crate::page_heap::Released;
+use crate::region::{REGION_GRANULES, RegionKind};
+use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
+use crate::span::{Span, SpanKind};
+
+/// Where something is in demand, less than this is not worth giving back, in
+/// pages.
+const WORTH_PAGES: usize = 256;
+
+/// Of the spans of a class in demand, only those are looked at of which this
+/// share of the objects is free: the others are the next to be used.
+const SPARSE_SHARE: usize = 2;
+
+/// Looking at all spans takes at most this share of the time of one CPU.
+const SWEEP_SHARE: u64 = 50;
+
+/// One in so many spans is looked at first, where each look delays the program.
+const SAMPLE_SPANS: usize = 16;
+
+/// What the scavenger's thread remembers from turn to turn.
+pub struct Turns {
+    backoff: Backoff,
+    /// Pages given back in spans since the last turn.
+    released: usize,
+    /// When all spans may be looked at again.
+    next_sweep: u64,
+}
+
+impl Turns {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self {
+            backoff: Backoff::new(),
+            released: 0,
+            next_sweep: 0,
+        }
+    }
+
+    /// A time as it is to be waited now.
+    pub fn stretch(&self, time: u64) -> u64 {
+        self.backoff.stretch(time)
+    }
+}
+
+/// Which spans of a class are to be looked at.
+#[derive(Clone, Copy, PartialEq)]
+enum Sweep {
+    None,
+    /// Sparse ones, for so many pages.
+    Sparse(usize),
+    All,
+}
+
+impl Heap {
+    /// A turn of the scavenger's thread. Returns whether there is anything left
+    /// that may become idle.
+    pub(super) fn turn(&self, turns: &mut Turns) -> bool {
+        let holds = {
+            let _still = self.standstill.lock();
+            self.caches.turn(self.tiers())
+        };
+        let mut refaulted = 0;
+        let mut classes = [ClassTurn::default(); CLASS_COUNT];
+        for class in SizeClass::all() {
+            let turn = self.central[class.number()].turn();
+            refaulted += turn.refaulted;
+            classes[class.number()] = turn;
+        }
+        let swept = self.sweep_idle(turns, &classes);
+        let page_turn = self.pages.turn();
+        let released = page_turn.released + core::mem::take(&mut turns.released);
+        let refaulted = page_turn.refaulted + refaulted;
+        turns.backoff.turn(released, refaulted);
+        let dirty = self.release_idle(page_turn.idle, page_turn.dirty);
+        holds || !swept || dirty
+    }
+
+    /// Looks at the spans of the classes that have idle objects. Returns whether
+    /// none need be looked at again.
+    fn sweep_idle(&self, turns: &mut Turns, classes: &[ClassTurn; CLASS_COUNT]) -> bool {
+        let mut sweeps = [Sweep::None; CLASS_COUNT];
+        let mut done = true;
+        for class in SizeClass::all() {
+            let turn = &classes[class.number()];
+            if !turn.changed || turn.free == 0 {
+                continue;
+            }
+            sweeps[class.number()] = if turn.idle >= turn.free {
+                Sweep::All
+            } else {
+                done = false;
+                let idle = (turn.idle * class.bytes() / PAGE_BYTES).saturating_sub(turn.released);
+                match idle {
+                    WORTH_PAGES.. => Sweep::Sparse(idle),
+                    _ => Sweep::None,
+                }
+            };
+        }
+        if sweeps == [Sweep::None; CLASS_COUNT] {
+            return done;
+        }
+        let begin = os::now();
+        if begin < turns.next_sweep {
+            return false;
+        }
+        for class in SizeClass::all() {
+            if sweeps[class.number()] == Sweep::All {
+                self.central[class.number()].set_unchanged();
+            }
+        }
+        self.each_changed_span(|span, class| {
+            let sweep = &mut sweeps[class.number()];
+            match *sweep {
+                Sweep::None => return true,
+                Sweep::Sparse(_) if !is_sparse(span, class) => return true,
+                Sweep::Sparse(_) | Sweep::All => {}
+            }
+            let released = self.release_in_span(span, class);
+            turns.released += released.pages;
+            if let Sweep::Sparse(left) = *sweep {
+                *sweep = match left.saturating_sub(released.pages) {
+                    0 => Sweep::None,
+                    more => Sweep::Sparse(more),
+                };
+            }
+            !released.refused
+        });
+        let end = os::now();
+        turns.next_sweep = end + (end - begin) * SWEEP_SHARE;
+        done
+    }
+
+    /// Gives idle pages of the page heap back. Returns whether there are dirty
+    /// ones left that may become idle.
+    fn release_idle(&self, idle: usize, dirty: usize) -> bool {
+        let in_demand = idle < dirty;
+        if in_demand && idle < WORTH_PAGES {
+            return true;
+        }
+        let refused = self.release_pages(idle).refused;
+        in_demand && !refused
+    }
+
+    /// Gives so many free pages back, or a few more: whole regions first, then
+    /// holes, those of the emptier regions first.
+    fn release_pages(&self, pages: usize) -> Released {
+        let mut released = Released::default();
+        if pages == 0 {
+            return released;
+        }
+        while released.pages < pages && !released.refused {
+            let _still = self.standstill.lock();
+            match self.pages.release_region(&self.map) {
+                Some(next) => released.add(next),
+                None => break,
+            }
+        }
+        for most in [REGION_GRANULES / 2, REGION_GRANULES] {
+            for (_, region) in self.map.regions() {
+                while released.pages < pages
+                    && !released.refused
+                    && region.kind() == RegionKind::Parted
+                    && region.used_count() <= most
+                {
+                    let _still = self.standstill.lock();
+                    match self.pages.release_hole(&self.map, region) {
+                        Some(next) => released.add(next),
+                        None => break,
+                    }
+                }
+            }
+        }
+        released
+    }
+
+    /// Calls `visit` with the small spans of which an object was freed since
+    /// they were looked at, until it returns false.
+    fn each_changed_span(&self, mut visit: impl FnMut(&'static Span, SizeClass) -> bool) {
+        for (start, region) in self.map.regions() {
+            if region.kind() != RegionKind::Parted {
+                continue;
+            }
+            for granule in 0..REGION_GRANULES {
+                let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES) else {
+                    continue;
+                };
+                // Without a lock: whoever acts on it looks again.
+                if span.kind() == SpanKind::Small && span.is_changed() && !visit(span, span.class())
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {
+        let _still = self.standstill.lock();
+        let central = &self.central[class.number()];
+        let released = central.release_idle_pages(self.below(), class, span);
+        released.unwrap_or_default()
+    }
+
+    /// Gives everything that is free back to the system, at once: empties the
+    /// caches of all CPUs and the transfer caches into their spans, and
+    /// releases the pages that hold no live object. Returns the bytes given
+    /// back.
+    pub fn trim(&self) -> usize {
+        self.ensure_started();
+        {
+            let _still = self.standstill.lock();
+            self.caches.drain(self.tiers());
+        }
+        let mut released = Released::default();
+        self.each_changed_span(|span, class| {
+            released.add(self.release_in_span(span, class));
+            !released.refused
+        });
+        released.add(self.release_pages(usize::MAX));
+        released.pages * PAGE_BYTES
+    }
+
+    /// Bytes unused by the program, but in no cache: in the page heap, and in
+    /// spans that live on. Bytes in use are those of spans.
+    fn unused(&self) -> Unused {
+        let (in_use, free) = self.pages.usage();
+        let mut in_spans = 0;
+        for class in SizeClass::all() {
+            let turn = self.central[class.number()].look();
+            in_spans += (turn.free * class.bytes()).saturating_sub(turn.released * PAGE_BYTES);
+        }
+        Unused {
+            in_use,
+            free,
+            in_spans,
+        }
+    }
+
+    /// Where no thread gives memory back: does it here, if what is unused is
+    /// more than may be.
+    #[cold]
+    pub(super) fn release_in_line(&self) {
+        let Some(mut still) = self.standstill.try_lock() else {
+            // Somebody is at it, or looks at the whole heap.
+            return;
+        };
+        let before = self.unused();
+        let live = before.in_use.saturating_sub(before.in_spans);
+        let in_spans = before.in_spans.saturating_sub(still.kept_in_spans);
+        if before.free + in_spans <= still.allowance.bytes(live) {
+            return;
+        }
+        let mut refaulted = self.pages.turn().refaulted;
+        for class in SizeClass::all() {
+            refaulted += self.central[class.number()].turn().refaulted;
+        }
+        still.allowance.review(os::now(), refaulted * PAGE_BYTES);
+        let allowed = still.allowance.bytes(live);
+        if before.free + in_spans <= allowed {
+            return;
+        }
+        self.caches.drain(self.tiers());
+        drop(still);
+        let mut released = Released::default();
+        if in_spans > allowed / 2 {
+            released.add(self.sweep_if_worth(allowed / 4));
+        }
+        released.add(self.release_pages(usize::MAX));
+        let mut still = self.standstill.lock();
+        still.allowance.note_released(released.pages * PAGE_BYTES);
+        still.kept_in_spans = self.unused().in_spans;
+    }
+
+    /// Looks at all changed spans, if a sample of them lets expect that more
+    /// than so many bytes can be given back there.
+    fn sweep_if_worth(&self, bytes: usize) -> Released {
+        let mut sample = Released::default();
+        let mut rest = Released::default();
+        self.each_changed_span(|span, class| {
+            if is_sample(span) {
+                sample.add(self.release_in_span(span, class));
+            }
+            !sample.refused
+        });
+        if !sample.refused && sample.pages * SAMPLE_SPANS * PAGE_BYTES > bytes {
+            self.each_changed_span(|span, class| {
+                rest.add(self.release_in_span(span, class));
+                !rest.refused
+            });
+        }
+        rest.add(sample);
+        rest
+    }
+}
+
+/// Where memory is that the program does not use, in bytes.
+struct Unused {
+    in_use: usize,
+    free: usize,
+    in_spans: usize,
+}
+
+/// Is so much of the span free that its class will not soon use it?
+fn is_sparse(span: &Span, class: SizeClass) -> bool {
+    let objects = class.info().objects as usize;
+    (objects - span.live().min(objects)) * SPARSE_SHARE > objects
+}
+
+/// One in [`SAMPLE_SPANS`], all over the address space (multiplication by the
+/// golden ratio spreads neighbours: Knuth, "Sorting and Searching", 6.4).
+fn is_sample(span: &Span) -> bool {
+    let number = (span.start() / GRANULE_BYTES) as u32;
+    let hash = (number.wrapping_mul(0x9e37_79b1) >> 16) as usize;
+    hash.is_multiple_of(SAMPLE_SPANS)
+}

@@ -1,0 +1,213 @@
+//! A thread of the library's own, and what must be known about others.
+#![allow(unsafe_code)] // Functions of libc's that may be missing, and system calls.
+
+use core::ffi::{c_int, c_void};
+use core::mem::{MaybeUninit, transmute};
+use core::ptr::{null, null_mut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::linux::call;
+use super::process::weak_address;
+
+/// What a thread runs.
+pub type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// The stack of the thread, of which little is ever touched. Static
+/// thread-local storage of all libraries comes out of it.
+const STACK_BYTES: usize = 256 << 10;
+
+/// The signals that libc uses itself, to cancel threads and to change the
+/// user of all of them: a thread that blocks these hangs the others.
+const LIBC_SIGNALS: u64 = 1 << 31 | 1 << 32;
+
+type AttrInit = extern "C" fn(*mut libc::pthread_attr_t) -> c_int;
+type AttrSet = extern "C" fn(*mut libc::pthread_attr_t, usize) -> c_int;
+type AttrSetInt = extern "C" fn(*mut libc::pthread_attr_t, c_int) -> c_int;
+type Create =
+    extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, Entry, *mut c_void) -> c_int;
+
+/// A function of libc's, or `return $otherwise` where it has none.
+macro_rules! weak_function {
+    ($name:literal, $type:ty, $otherwise:expr) => {{
+        let address = weak_address!($name);
+        if address.is_null() {
+            return $otherwise;
+        }
+        // SAFETY: the address of the C function of that name, which has this
+        // type (its manual page).
+        unsafe { transmute::<*const u8, $type>(address) }
+    }};
+}
+
+/// Starts a detached thread of the process with a small stack, with all signals
+/// blocked but libc's own. May allocate; must not be called with any lock held.
+/// False where libc or the system refuses, or there are no threads at all.
+pub fn start_thread(entry: Entry) -> bool {
+    let create = weak_function!("pthread_create", Create, false);
+    let init = weak_function!("pthread_attr_init", AttrInit, false);
+    let destroy = weak_function!("pthread_attr_destroy", AttrInit, false);
+    let set_stack = weak_function!("pthread_attr_setstacksize", AttrSet, false);
+    let set_detached = weak_function!("pthread_attr_setdetachstate", AttrSetInt, false);
+    let mut attributes = MaybeUninit::uninit();
+    let attributes: *mut libc::pthread_attr_t = attributes.as_mut_ptr();
+    if init(attributes) != 0 {
+        return false;
+    }
+    set_detached(attributes, libc::PTHREAD_CREATE_DETACHED);
+    set_stack(attributes, STACK_BYTES);
+    let mut thread = 0;
+    let blocked = block_signals();
+    let mut result = create(&mut thread, attributes, entry, null_mut());
+    if result == libc::EINVAL {
+        // Thread-local storage does not fit in: as large as others' stacks.
+        destroy(attributes);
+        init(attributes);
+        set_detached(attributes, libc::PTHREAD_CREATE_DETACHED);
+        result = create(&mut thread, attributes, entry, null_mut());
+    }
+    restore_signals(blocked);
+    destroy(attributes);
+    result == 0
+}
+
+fn change_signals(how: c_int, set: u64) -> u64 {
+    let mut old = 0_u64;
+    let (new, kept): (*const u64, *mut u64) = (&set, &mut old);
+    let bytes = size_of::<u64>();
+    let arguments = [how as usize, new.addr(), kept.addr(), bytes, 0, 0];
+    // SAFETY: both sets are valid for the length given, the kernel's.
+    unsafe { call(libc::SYS_rt_sigprocmask, arguments) };
+    old
+}
+
+fn block_signals() -> u64 {
+    change_signals(libc::SIG_BLOCK, !LIBC_SIGNALS)
+}
+
+fn restore_signals(set: u64) {
+    change_signals(libc::SIG_SETMASK, set);
+}
+
+/// Names the calling thread, as `top -H` shows it; and lets its timers come as
+/// late as suits the system, in nanoseconds.
+pub fn name_thread(name: &'static core::ffi::CStr, slack: usize) {
+    let prctl = |option: c_int, value: usize| {
+        // SAFETY: the name is a C string; the slack is a number.
+        unsafe { call(libc::SYS_prctl, [option as usize, value, 0, 0, 0, 0]) };
+    };
+    prctl(libc::PR_SET_NAME, name.as_ptr().addr());
+    prctl(libc::PR_SET_TIMERSLACK, slack);
+}
+
+/// How many threads the process has; `None` where /proc does not tell.
+pub fn thread_count() -> Option<usize> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    let path = c"/proc/self/task";
+    let arguments = [
+        libc::AT_FDCWD as usize,
+        path.as_ptr().addr(),
+        status.as_mut_ptr().addr(),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the path is a C string, and the status has the kernel's type. It
+    // is zeroed, which is a value of it, and the kernel fills it.
+    let links = unsafe {
+        if call(libc::SYS_newfstatat, arguments) != 0 {
+            return None;
+        }
+        status.assume_init().st_nlink
+    };
+    // A folder for each thread, and the two that each folder has (proc(5)).
+    usize::try_from(links).ok()?.checked_sub(2)
+}
+
+/// Is the calling thread the one that the process began with?
+pub fn is_main_thread() -> bool {
+    // SAFETY: neither takes arguments.
+    unsafe { call(libc::SYS_gettid, [0; 6]) == call(libc::SYS_getpid, [0; 6]) }
+}
+
+/// Nanoseconds on a clock that nobody sets.
+pub fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let place: *mut libc::timespec = &mut time;
+    let clock = libc::CLOCK_MONOTONIC as usize;
+    // SAFETY: the place is valid for the result.
+    unsafe { call(libc::SYS_clock_gettime, [clock, place.addr(), 0, 0, 0, 0]) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The key of the main thread's end plus one; 0: none yet.
+static MAIN_KEY: AtomicU32 = AtomicU32::new(0);
+
+/// Has `ended` called in the main thread when it ends before the process does
+/// (pthread_exit(3) in `main`). To be called once, by that thread. False where
+/// libc cannot do it.
+pub fn watch_main_thread(ended: extern "C" fn(*mut c_void)) -> bool {
+    type KeyCreate = extern "C" fn(*mut libc::pthread_key_t, extern "C" fn(*mut c_void)) -> c_int;
+    let create = weak_function!("pthread_key_create", KeyCreate, false);
+    let mut key = 0;
+    if create(&mut key, ended) != 0 {
+        return false;
+    }
+    // Relaxed: read by this thread, or by a child of a fork.
+    MAIN_KEY.store(key + 1, Ordering::Relaxed);
+    watch_this_thread()
+}
+
+/// As [`watch_main_thread`], in the child of a fork, whose only thread is its
+/// main thread. False where there is nothing to call.
+pub fn watch_this_thread() -> bool {
+    type SetSpecific = extern "C" fn(libc::pthread_key_t, *const c_void) -> c_int;
+    let set = weak_function!("pthread_setspecific", SetSpecific, false);
+    match MAIN_KEY.load(Ordering::Relaxed).checked_sub(1) {
+        // Anything but null has the function called.
+        Some(key) => set(key, null::<u8>().wrapping_add(1).cast()) == 0,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        let before = thread_count().expect("/proc");
+        std::thread::scope(|scope| {
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || stopped.recv());
+            assert!(thread_count().expect("/proc") > 1);
+            drop(stop);
+        });
+        assert!(before >= 1);
+    }
+
+    #[test]
+    fn the_clock_goes_forward() {
+        let before = now();
+        assert!(before != 0 && now() >= before);
+    }
+
+    #[test]
+    fn a_thread_blocks_all_signals_but_those_of_libc() {
+        static BLOCKED: AtomicU32 = AtomicU32::new(0);
+        extern "C" fn entry(_: *mut c_void) -> *mut c_void {
+            let set = change_signals(libc::SIG_BLOCK, 0);
+            let has = |signal: c_int| set >> (signal - 1) & 1 != 0;
+            let right = has(libc::SIGTERM) && has(libc::SIGUSR1) && !has(32) && !has(33);
+            BLOCKED.store(1 + u32::from(right), Ordering::Release);
+            null_mut()
+        }
+        assert!(start_thread(entry));
+        while BLOCKED.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(BLOCKED.load(Ordering::Acquire), 2);
+    }
+}

@@ -1,0 +1,238 @@
+//! The pages of a span that hold no live object.
+//!
+//! Such pages are given back although the span lives on. As long as the system
+//! call takes, the free objects on them are *reserved*: marked as in use, so
+//! that nobody gets them, without the lock being held.
+//!
+//! Lock: as the span's.
+
+use core::ops::Range;
+
+use super::Span;
+use crate::fatal::{self, Call};
+use crate::os::PAGE_BYTES;
+use crate::size_class::{ClassInfo, GRANULE_BYTES};
+use crate::sync::Field;
+
+/// Pages of the longest span.
+const MAX_PAGES: usize = 256;
+
+/// Pages of a granule.
+const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
+
+/// Pages of a span, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageSet([u64; MAX_PAGES / 64]);
+
+impl PageSet {
+    /// Is none in it?
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; MAX_PAGES / 64]
+    }
+
+    /// How many are in it?
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Is this page in it?
+    pub fn has(&self, page: usize) -> bool {
+        self.0[page / 64] >> (page % 64) & 1 != 0
+    }
+
+    /// Puts a page in.
+    pub fn insert(&mut self, page: usize) {
+        self.0[page / 64] |= 1 << (page % 64);
+    }
+
+    /// The pages of one granule, as a slot has them.
+    pub fn of_granule(&self, granule: usize) -> u16 {
+        let first = granule * GRANULE_PAGES;
+        (self.0[first / 64] >> (first % 64)) as u16
+    }
+
+    /// Puts the pages of a granule in.
+    pub fn insert_granule(&mut self, granule: usize, pages: u16) {
+        let first = granule * GRANULE_PAGES;
+        self.0[first / 64] |= u64::from(pages) << (first % 64);
+    }
+
+    /// The pages, lowest first.
+    pub fn pages(&self) -> impl Iterator<Item = usize> {
+        (0..MAX_PAGES).filter(|&page| self.has(page))
+    }
+
+    /// The runs of pages: the first, and how many.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let first = (at..MAX_PAGES).find(|&page| self.has(page))?;
+            let end = (first..MAX_PAGES).find(|&page| !self.has(page));
+            at = end.unwrap_or(MAX_PAGES);
+            Some((first, at - first))
+        })
+    }
+}
+
+/// The objects of which a part stands on a page.
+fn objects_on(info: &ClassInfo, page: usize) -> Range<usize> {
+    let (first, _) = info.divide(page * PAGE_BYTES);
+    let (last, _) = info.divide((page + 1) * PAGE_BYTES - 1);
+    let objects = info.objects as usize;
+    first.min(objects)..(last + 1).min(objects)
+}
+
+/// Calls `visit` with every object on these pages, once.
+fn each_object_on(info: &ClassInfo, pages: &PageSet, mut visit: impl FnMut(usize)) {
+    let mut next = 0;
+    for page in pages.pages() {
+        let objects = objects_on(info, page);
+        for object in objects.start.max(next)..objects.end {
+            visit(object);
+        }
+        next = objects.end.max(next);
+    }
+}
+
+impl Span {
+    fn is_free_index(&self, bitmap: &[Field<u64>], object: usize) -> bool {
+        object >= self.fresh() || bitmap[object / 64].get() >> (object % 64) & 1 != 0
+    }
+
+    /// Its pages without live objects, but for those of `released`, and for
+    /// those that cost nothing because nobody ever had an object there.
+    pub fn idle_pages(&self, released: &PageSet) -> PageSet {
+        let info = self.class().info();
+        let bitmap = self.bitmap(info);
+        let fresh = self.fresh();
+        let clean = self.clean.get() != 0;
+        let mut idle = PageSet::default();
+        for page in 0..self.granules() * GRANULE_PAGES {
+            let mut objects = objects_on(info, page);
+            let untouched = clean && objects.start >= fresh;
+            if !released.has(page)
+                && !untouched
+                && objects.all(|object| self.is_free_index(bitmap, object))
+            {
+                idle.insert(page);
+            }
+        }
+        idle
+    }
+
+    /// Marks the free objects on these pages as in use. Returns how many.
+    pub fn reserve(&self, pages: &PageSet) -> usize {
+        let info = self.class().info();
+        let bitmap = self.bitmap(info);
+        let mut end = self.fresh();
+        each_object_on(info, pages, |object| end = end.max(object + 1));
+        // What was never handed out gets its bits.
+        for object in self.fresh()..end {
+            set_bit(bitmap, object);
+            self.summary.set(self.summary.get() | 1 << (object / 64));
+        }
+        self.fresh.set(end as u32);
+        let mut count = 0;
+        each_object_on(info, pages, |object| {
+            let word = &bitmap[object / 64];
+            word.set(word.get() & !(1 << (object % 64)));
+            if word.get() == 0 {
+                self.summary.set(self.summary.get() & !(1 << (object / 64)));
+            }
+            count += 1;
+        });
+        self.live.set((self.live() + count) as u32);
+        count
+    }
+
+    /// Ends [`Span::reserve`]: the objects are free again. Returns how many.
+    /// Aborts where the program has freed one meanwhile.
+    pub fn unreserve(&self, pages: &PageSet) -> usize {
+        let info = self.class().info();
+        let bytes = info.bytes as usize;
+        let bitmap = self.bitmap(info);
+        let mut count = 0;
+        each_object_on(info, pages, |object| {
+            if self.is_free_index(bitmap, object) {
+                fatal::already_free(Call::Flush, self.start() + object * bytes);
+            }
+            set_bit(bitmap, object);
+            self.summary.set(self.summary.get() | 1 << (object / 64));
+            count += 1;
+        });
+        self.live.set((self.live() - count) as u32);
+        count
+    }
+
+    /// The pages on which objects stand that were just handed out.
+    pub fn pages_of(&self, objects: &[usize]) -> PageSet {
+        let bytes = self.class().bytes();
+        let mut pages = PageSet::default();
+        for object in objects {
+            let offset = object - self.start();
+            for page in offset / PAGE_BYTES..=(offset + bytes - 1) / PAGE_BYTES {
+                pages.insert(page);
+            }
+        }
+        pages
+    }
+
+    /// Checks that a page which was given back holds no live object.
+    pub fn check_released(&self, released: &PageSet) {
+        let info = self.class().info();
+        let bitmap = self.bitmap(info);
+        if self.has_released() == released.is_empty() {
+            fatal::inconsistent("a span and its pages given back differ", self.start());
+        }
+        each_object_on(info, released, |object| {
+            if !self.is_free_index(bitmap, object) {
+                let at = self.start() + object * info.bytes as usize;
+                fatal::inconsistent("an object in use stands on a page given back", at);
+            }
+        });
+    }
+}
+
+fn set_bit(bitmap: &[Field<u64>], object: usize) {
+    let word = &bitmap[object / 64];
+    word.set(word.get() | 1 << (object % 64));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::size_class::SizeClass;
+
+    #[test]
+    fn the_longest_span_has_no_more_pages_than_a_set() {
+        let longest = SizeClass::all().map(|class| class.info().span_granules);
+        let longest = longest.max().expect("classes") as usize;
+        assert!(longest * GRANULE_PAGES <= MAX_PAGES);
+    }
+
+    #[test]
+    fn runs_are_the_pages_in_a_row() {
+        let mut set = PageSet::default();
+        [0, 1, 63, 64, 65, 200, 255]
+            .iter()
+            .for_each(|&page| set.insert(page));
+        let runs: Vec<_> = set.runs().collect();
+        assert_eq!(runs, [(0, 2), (63, 3), (200, 1), (255, 1)]);
+        assert_eq!(set.len(), 7);
+    }
+
+    #[test]
+    fn every_object_stands_on_the_pages_that_say_so() {
+        for class in SizeClass::all() {
+            let info = class.info();
+            let bytes = info.bytes as usize;
+            for page in 0..info.span_granules as usize * GRANULE_PAGES {
+                let (from, to) = (page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+                let expected: Vec<_> = (0..info.objects as usize)
+                    .filter(|object| object * bytes < to && (object + 1) * bytes > from)
+                    .collect();
+                assert_eq!(objects_on(info, page).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}
