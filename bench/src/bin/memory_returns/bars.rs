@@ -1,0 +1,317 @@
+//! The bars: what thmalloc has to reach, against what was measured.
+
+use thmalloc_bench::latency::Latencies;
+
+use crate::results::{Results, Round, median};
+use crate::run::Seen;
+use crate::scenarios::{Bar, PEAKS};
+
+const MIB: f64 = (1 << 20) as f64;
+/// Beside a tenth more than what is live.
+const SLACK_BYTES: f64 = 4.0 * MIB;
+/// What a service may keep above what it had before its load.
+pub const SERVICES: [(&str, f64); 3] = [
+    ("redis", 8.0 * MIB),
+    ("python", 16.0 * MIB),
+    ("python-malloc", 16.0 * MIB),
+];
+/// Throughput with giving back, as a share of that without.
+const THROUGHPUT: f64 = 0.98;
+/// Page faults with giving back, as a multiple of those without.
+const FAULTS: f64 = 1.1;
+/// The longest that a call may wait for memory to go back.
+const WAIT_NS: f64 = 200_000.0;
+
+/// A row of the table of bars.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What is held to the bar.
+    pub what: String,
+    /// What was measured.
+    pub measured: String,
+    /// The bar.
+    pub bar: String,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+/// All rows for which something was measured.
+pub fn rows(results: &Results) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for scenario in &PEAKS {
+        rows.extend(
+            results
+                .ours(scenario.name)
+                .map(|seen| after_one_second(seen, scenario.bar)),
+        );
+    }
+    for (service, slack) in SERVICES {
+        rows.extend(results.ours(service).map(|seen| above_start(seen, slack)));
+    }
+    for scenario in &PEAKS {
+        rows.extend(results.ours(scenario.name).and_then(idle));
+    }
+    rows.extend(throughput(&results.steady));
+    for faults in results.faults.iter().filter(|faults| faults.barred) {
+        let sum = |rounds: &[u64]| median(rounds.iter().map(|n| *n as f64));
+        if let Some((on, off)) = sum(&faults.on).zip(sum(&faults.off)) {
+            rows.push(Row {
+                what: format!("{}, page faults against never giving back", faults.name),
+                measured: format!("{on:.0} / {off:.0} = {:.2}", on / off.max(1.0)),
+                bar: format!("≤ {FAULTS}"),
+                holds: on <= FAULTS * off,
+            });
+        }
+    }
+    rows.extend(slowest(&results.timed.on));
+    rows
+}
+
+fn mib(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / MIB)
+}
+
+/// Memory 1 s after the load, without what was there before it: stacks, the
+/// program's tables, the allocator's own start.
+pub fn grown(seen: &Seen) -> f64 {
+    seen.after_1s as f64 - seen.start as f64
+}
+
+/// What the bar allows 1 s after the load, and how it is called.
+fn allowed(seen: &Seen, bar: Bar) -> (f64, &'static str) {
+    let (bytes, what) = match bar {
+        Bar::Live => (seen.live, "live"),
+        Bar::Pages => (seen.page_bytes, "pages of survivors"),
+    };
+    (1.10 * bytes as f64 + SLACK_BYTES, what)
+}
+
+fn after_one_second(seen: &Seen, bar: Bar) -> Row {
+    let (allowed, what) = allowed(seen, bar);
+    Row {
+        what: format!("{}, memory after 1 s", seen.scenario),
+        measured: mib(grown(seen)),
+        bar: format!("≤ 1.10 × {what} + 4 MiB = {}", mib(allowed)),
+        holds: grown(seen) <= allowed,
+    }
+}
+
+fn above_start(seen: &Seen, slack: f64) -> Row {
+    Row {
+        what: format!("{}, memory after 1 s", seen.scenario),
+        measured: format!("start + {}", mib(grown(seen))),
+        bar: format!("≤ start + {:.0} MiB", slack / MIB),
+        holds: grown(seen) <= slack,
+    }
+}
+
+fn idle(seen: &Seen) -> Option<Row> {
+    let idle = seen.idle.as_ref()?;
+    let who = if idle.names.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", idle.names.join(", "))
+    };
+    Some(Row {
+        what: format!("{}, idle from 5 s to 10 s after", seen.scenario),
+        measured: format!(
+            "{} switches, {:.3} ms of CPU time{who}",
+            idle.switches,
+            idle.cpu_ns as f64 / 1e6
+        ),
+        bar: "none".to_string(),
+        holds: idle.switches == 0 && idle.cpu_ns == 0,
+    })
+}
+
+/// Operations per second of `round`, on against off.
+pub fn speed(round: &Round) -> f64 {
+    round.off.wall_ns as f64 / round.on.wall_ns as f64
+}
+
+/// Operations per second of processor time, on against off.
+pub fn economy(round: &Round) -> f64 {
+    round.off.cpu_ns as f64 / round.on.cpu_ns as f64
+}
+
+fn throughput(rounds: &[Round]) -> Option<Row> {
+    let wall = median(rounds.iter().map(speed))?;
+    let cpu = median(rounds.iter().map(economy))?;
+    Some(Row {
+        what: "steady, throughput with giving back against without".to_string(),
+        measured: format!(
+            "{wall:.3} (per CPU second {cpu:.3}), median of {} rounds",
+            rounds.len()
+        ),
+        bar: format!("≥ {THROUGHPUT}"),
+        holds: wall >= THROUGHPUT,
+    })
+}
+
+/// The middle of the rounds' slowest calls: a round has noise of its own.
+pub fn worst(rounds: &[Latencies]) -> Option<f64> {
+    median(rounds.iter().map(|round| round.worst_ns() as f64))
+}
+
+fn slowest(rounds: &[Latencies]) -> Option<Row> {
+    let worst = worst(rounds)?;
+    Some(Row {
+        what: "giving-back, slowest malloc or free that was not preempted".to_string(),
+        measured: format!("{:.0} µs, median of {} rounds", worst / 1e3, rounds.len()),
+        bar: format!("≤ {:.0} µs", WAIT_NS / 1e3),
+        holds: worst <= WAIT_NS,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::allocators::OURS;
+    use crate::procfs::Activity;
+    use crate::results::Faults;
+    use thmalloc_bench::latency::Slow;
+    use thmalloc_bench::phase::Phase;
+
+    const M: u64 = 1 << 20;
+
+    fn seen(scenario: &str, start: u64, after_1s: u64) -> Seen {
+        Seen {
+            scenario: scenario.to_string(),
+            allocator: OURS.to_string(),
+            start: start * M,
+            after_1s: after_1s * M,
+            live: 20 * M,
+            page_bytes: 100 * M,
+            idle: Some(Activity::default()),
+            ..Seen::default()
+        }
+    }
+
+    fn holds(results: &Results) -> Vec<bool> {
+        rows(results).iter().map(|row| row.holds).collect()
+    }
+
+    #[test]
+    fn memory_after_a_second_is_held_to_live_bytes_or_to_survivors_pages() {
+        for (scenario, after_1s, expected) in [
+            ("all-freed", 30 + 26, true),
+            ("all-freed", 30 + 27, false),
+            ("scattered", 30 + 114, true),
+            ("scattered", 30 + 115, false),
+        ] {
+            let results = Results {
+                seen: vec![seen(scenario, 30, after_1s)],
+                ..Results::default()
+            };
+            assert_eq!(holds(&results), [expected, true], "{scenario} {after_1s}");
+        }
+    }
+
+    #[test]
+    fn other_allocators_are_not_held_to_the_bars() {
+        let glibc = Seen {
+            allocator: "glibc".to_string(),
+            ..seen("all-freed", 30, 500)
+        };
+        let results = Results {
+            seen: vec![glibc],
+            ..Results::default()
+        };
+        assert!(rows(&results).is_empty());
+    }
+
+    #[test]
+    fn services_are_held_to_their_start() {
+        for (service, after_1s, expected) in [
+            ("redis", 18, true),
+            ("redis", 19, false),
+            ("python", 26, true),
+        ] {
+            let service = Seen {
+                idle: None,
+                ..seen(service, 10, after_1s)
+            };
+            let results = Results {
+                seen: vec![service],
+                ..Results::default()
+            };
+            assert_eq!(holds(&results), [expected]);
+        }
+    }
+
+    #[test]
+    fn one_switch_or_a_nanosecond_is_not_idle() {
+        for (switches, cpu_ns) in [(1, 0), (0, 1)] {
+            let mut busy = seen("large", 0, 1);
+            busy.idle = Some(Activity {
+                switches,
+                cpu_ns,
+                names: vec!["thmalloc-scav".to_string()],
+            });
+            let results = Results {
+                seen: vec![busy],
+                ..Results::default()
+            };
+            assert_eq!(holds(&results), [true, false]);
+            assert!(rows(&results)[1].measured.contains("thmalloc-scav"));
+        }
+    }
+
+    #[test]
+    fn throughput_is_the_median_of_the_rounds() {
+        let round = |on, off| Round {
+            on: Phase {
+                wall_ns: on,
+                cpu_ns: 1,
+                ..Phase::default()
+            },
+            off: Phase {
+                wall_ns: off,
+                cpu_ns: 1,
+                ..Phase::default()
+            },
+        };
+        let mut results = Results {
+            steady: vec![round(100, 99), round(100, 99), round(1000, 100)],
+            ..Results::default()
+        };
+        assert_eq!(holds(&results), [true]);
+        results.steady.push(round(1000, 100));
+        assert_eq!(holds(&results), [false]);
+    }
+
+    #[test]
+    fn faults_are_held_where_a_bar_is_and_shown_elsewhere() {
+        let faults = |barred, on| Faults {
+            name: "sawtooth 20 ms".to_string(),
+            barred,
+            on: vec![on],
+            off: vec![1000],
+        };
+        let results = Results {
+            faults: vec![faults(true, 1100), faults(true, 1101), faults(false, 9999)],
+            ..Results::default()
+        };
+        assert_eq!(holds(&results), [true, false]);
+    }
+
+    #[test]
+    fn a_preempted_call_is_the_machines() {
+        let timed = |ns, preempted| {
+            let mut latencies = Latencies::new("x");
+            latencies.keep(Slow {
+                ns,
+                preempted,
+                waited: 0,
+                faults: 0,
+                free: true,
+            });
+            latencies
+        };
+        let mut results = Results::default();
+        results.timed.on = vec![timed(9_000_000, 1), timed(200_000, 0), timed(150_000, 0)];
+        assert_eq!(holds(&results), [true]);
+        results.timed.on = vec![timed(200_001, 0)];
+        assert_eq!(holds(&results), [false]);
+    }
+}

@@ -1,0 +1,191 @@
+//! The results as tables.
+
+use crate::bars::{self, Row};
+use crate::results::Results;
+use crate::run::Seen;
+use crate::table::Table;
+
+/// Everything, for the terminal.
+pub fn text(results: &Results, rows: &[Row]) -> String {
+    let mut text = String::new();
+    for (title, table) in tables(results, rows) {
+        text += &format!("\n{title}\n\n{}", table.text());
+    }
+    text
+}
+
+/// All tables that have rows, each with its title.
+pub fn tables(results: &Results, rows: &[Row]) -> Vec<(&'static str, Table)> {
+    let mut tables = Vec::new();
+    if !results.seen.is_empty() {
+        tables.push((
+            "Anonymous memory in MiB: before the load, at its peak, 1 s and 10 s after it was gone",
+            memory(&results.seen),
+        ));
+    }
+    if !results.faults.is_empty() {
+        tables.push(("Page faults of sawtooth loads", faults(results)));
+    }
+    if !results.steady.is_empty() {
+        tables.push((
+            "Steady load: million operations per second",
+            steady(results),
+        ));
+    }
+    if !results.timed.on.is_empty() {
+        tables.push((
+            "Calls by how long they took, all rounds; then the slowest of each round in µs",
+            latencies(results),
+        ));
+    }
+    if !rows.is_empty() {
+        tables.push(("Bars", held(rows)));
+    }
+    tables
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn memory(all: &[Seen]) -> Table {
+    let mut table = Table::new([
+        "scenario",
+        "allocator",
+        "before",
+        "peak",
+        "after 1 s",
+        "after 10 s",
+        "live",
+        "its pages",
+    ]);
+    let known = |bytes| {
+        if bytes > 0 {
+            mib(bytes)
+        } else {
+            "–".to_string()
+        }
+    };
+    for seen in all {
+        let peaks: Vec<String> = seen.peaks.iter().map(|bytes| mib(*bytes)).collect();
+        let peak = if peaks.len() > 1 {
+            peaks.join(", ")
+        } else {
+            mib(seen.peak)
+        };
+        table.row([
+            seen.scenario.clone(),
+            seen.allocator.clone(),
+            mib(seen.start),
+            peak,
+            mib(seen.after_1s),
+            mib(seen.after_10s),
+            known(seen.live),
+            known(seen.page_bytes),
+        ]);
+    }
+    table
+}
+
+fn faults(results: &Results) -> Table {
+    let mut table = Table::new(["load", "giving back", "never giving back", "ratio"]);
+    for faults in &results.faults {
+        for (on, off) in faults.on.iter().zip(&faults.off) {
+            let ratio = *on as f64 / (*off).max(1) as f64;
+            table.row([
+                faults.name.clone(),
+                on.to_string(),
+                off.to_string(),
+                format!("{ratio:.2}"),
+            ]);
+        }
+    }
+    table
+}
+
+fn steady(results: &Results) -> Table {
+    let mut table = Table::new([
+        "round",
+        "giving back",
+        "never",
+        "ratio",
+        "per CPU second",
+        "ratio of faults",
+    ]);
+    for (number, round) in results.steady.iter().enumerate() {
+        let speed = |phase: &thmalloc_bench::phase::Phase| {
+            phase.operations as f64 * 1e3 / phase.wall_ns as f64
+        };
+        let faults = round.on.minor_faults as f64 / round.off.minor_faults.max(1) as f64;
+        table.row([
+            (number + 1).to_string(),
+            format!("{:.3}", speed(&round.on)),
+            format!("{:.3}", speed(&round.off)),
+            format!("{:.3}", bars::speed(round)),
+            format!("{:.3}", bars::economy(round)),
+            format!("{faults:.2}"),
+        ]);
+    }
+    table
+}
+
+fn latencies(results: &Results) -> Table {
+    let timed = &results.timed;
+    let kinds = [&timed.on, &timed.off, &timed.nothing];
+    let mut table = Table::new([
+        "calls of",
+        "giving back",
+        "never giving back",
+        "calls that do nothing",
+    ]);
+    let count = |bucket: usize| {
+        kinds.map(|kind| kind.iter().map(|round| round.buckets[bucket]).sum::<u64>())
+    };
+    let buckets = timed.on.first().map_or(0, |round| round.buckets.len());
+    for bucket in 0..buckets {
+        let counts = count(bucket);
+        if counts.iter().any(|count| *count > 0) {
+            let range = format!("{} to {}", time(1 << bucket), time(1 << (bucket + 1)));
+            table.row(
+                [range]
+                    .into_iter()
+                    .chain(counts.map(|count| count.to_string())),
+            );
+        }
+    }
+    for (number, _) in timed.on.iter().enumerate() {
+        let slowest = |what: &str, pick: fn(&thmalloc_bench::latency::Latencies) -> u64| {
+            let cells = kinds.map(|kind| {
+                kind.get(number).map_or("–".to_string(), |round| {
+                    format!("{:.0}", pick(round) as f64 / 1e3)
+                })
+            });
+            [format!("round {}, slowest{what}", number + 1)]
+                .into_iter()
+                .chain(cells)
+        };
+        table.row(slowest("", |round| round.worst_ns()));
+        table.row(slowest(", preempted", |round| {
+            round.preempted.first().map_or(0, |slow| slow.ns)
+        }));
+    }
+    table
+}
+
+/// A time in the unit that suits it.
+fn time(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
+        _ => format!("{:.1} ms", ns as f64 / 1e6),
+    }
+}
+
+fn held(rows: &[Row]) -> Table {
+    let mut table = Table::new(["", "measured", "bar", ""]);
+    for row in rows {
+        let holds = if row.holds { "holds" } else { "DOES NOT HOLD" };
+        table.row([&row.what, &row.measured, &row.bar, holds]);
+    }
+    table
+}

@@ -1,0 +1,108 @@
+//! The scenarios of the load.
+
+/// A scenario with a peak, after which the process is idle.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its name, here and as the load has it.
+    pub name: &'static str,
+    /// What its panel of the picture is called.
+    pub title: &'static str,
+    /// The bar that it is held to.
+    pub bar: Bar,
+}
+
+/// Which bar a scenario is held to 1 s after its load is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// Live bytes.
+    Live,
+    /// The pages that hold live objects.
+    Pages,
+}
+
+/// All of them, in the order in which they run.
+pub const PEAKS: [Scenario; 8] = [
+    scenario("all-freed", "16 workers block, all freed"),
+    Scenario {
+        bar: Bar::Pages,
+        ..scenario("scattered", "one object in 50 survives")
+    },
+    scenario("exited", "16 workers exit"),
+    scenario("large", "large objects only"),
+    scenario("one-worker", "one worker"),
+    scenario("workers-200", "200 workers"),
+    scenario("single-threaded", "a process with one thread"),
+    scenario("shift", "small objects, then large ones"),
+];
+
+const fn scenario(name: &'static str, title: &'static str) -> Scenario {
+    Scenario {
+        name,
+        title,
+        bar: Bar::Live,
+    }
+}
+
+/// Fixed work that is measured with giving back on and off.
+pub const STEADY: &str = "steady";
+/// Bursts and pauses.
+pub const SAWTOOTH: &str = "sawtooth";
+/// Latencies.
+pub const GIVING_BACK: &str = "giving-back";
+
+/// A sawtooth: its period, how much is live in a burst, and the threads.
+pub struct Sawtooth {
+    /// From one burst to the next, in ms.
+    pub period_ms: u64,
+    /// What a burst allocates, in MiB: about half a period's work.
+    pub mib: u64,
+    /// Whether the process has one thread.
+    pub single_threaded: bool,
+    /// Whether the bar is for it.
+    pub barred: bool,
+}
+
+/// All sawtooth loads.
+pub const SAWTEETH: [Sawtooth; 6] = [
+    sawtooth(20, 8, false),
+    sawtooth(100, 48, false),
+    sawtooth(1000, 256, false),
+    sawtooth(20, 8, true),
+    sawtooth(100, 48, true),
+    sawtooth(1000, 256, true),
+];
+
+const fn sawtooth(period_ms: u64, mib: u64, single_threaded: bool) -> Sawtooth {
+    Sawtooth {
+        period_ms,
+        mib,
+        single_threaded,
+        barred: period_ms <= 100,
+    }
+}
+
+impl Sawtooth {
+    /// What it is called.
+    pub fn name(&self) -> String {
+        let threads = if self.single_threaded {
+            ", one thread"
+        } else {
+            ""
+        };
+        format!("{SAWTOOTH} {} ms{threads}", self.period_ms)
+    }
+
+    /// The load's arguments, for a run of `seconds`.
+    pub fn arguments(&self, seconds: u64) -> Vec<String> {
+        let mut arguments = vec![
+            SAWTOOTH.to_string(),
+            format!("--period-ms={}", self.period_ms),
+            format!("--seconds={seconds}"),
+            format!("--peak-mib={}", self.mib),
+        ];
+        if self.single_threaded {
+            arguments.push("--single-threaded".to_string());
+        }
+        arguments
+    }
+}
