@@ -4,17 +4,11 @@ use thmalloc_bench::latency::Latencies;
 
 use crate::results::{Results, Round, median};
 use crate::run::Seen;
-use crate::scenarios::{Bar, PEAKS};
+use crate::scenarios::{Bar, PEAKS, SERVICES};
 
 const MIB: f64 = (1 << 20) as f64;
 /// Beside a tenth more than what is live.
 const SLACK_BYTES: f64 = 4.0 * MIB;
-/// What a service may keep above what it had before its load.
-pub const SERVICES: [(&str, f64); 3] = [
-    ("redis", 8.0 * MIB),
-    ("python", 16.0 * MIB),
-    ("python-malloc", 16.0 * MIB),
-];
 /// Throughput with giving back, as a share of that without.
 const THROUGHPUT: f64 = 0.98;
 /// Page faults with giving back, as a multiple of those without.
@@ -38,15 +32,9 @@ pub struct Row {
 /// All rows for which something was measured.
 pub fn rows(results: &Results) -> Vec<Row> {
     let mut rows = Vec::new();
-    for scenario in &PEAKS {
-        rows.extend(
-            results
-                .ours(scenario.name)
-                .map(|seen| after_one_second(seen, scenario.bar)),
-        );
-    }
-    for (service, slack) in SERVICES {
-        rows.extend(results.ours(service).map(|seen| above_start(seen, slack)));
+    for scenario in PEAKS.iter().chain(&SERVICES) {
+        let seen = results.ours(scenario.name);
+        rows.extend(seen.and_then(|seen| after_one_second(seen, scenario.bar)));
     }
     for scenario in &PEAKS {
         rows.extend(results.ours(scenario.name).and_then(idle));
@@ -77,32 +65,23 @@ pub fn grown(seen: &Seen) -> f64 {
     seen.after_1s as f64 - seen.start as f64
 }
 
-/// What the bar allows 1 s after the load, and how it is called.
-fn allowed(seen: &Seen, bar: Bar) -> (f64, &'static str) {
-    let (bytes, what) = match bar {
-        Bar::Live => (seen.live, "live"),
-        Bar::Pages => (seen.page_bytes, "pages of survivors"),
+fn after_one_second(seen: &Seen, bar: Bar) -> Option<Row> {
+    let tenth_more = |bytes: u64| 1.10 * bytes as f64 + SLACK_BYTES;
+    let (allowed, bar) = match bar {
+        Bar::Live => (tenth_more(seen.live), "1.10 × live + 4 MiB"),
+        Bar::Pages => (
+            tenth_more(seen.page_bytes),
+            "1.10 × pages of survivors + 4 MiB",
+        ),
+        Bar::AboveStart(slack) => (slack * MIB, "start"),
+        Bar::None => return None,
     };
-    (1.10 * bytes as f64 + SLACK_BYTES, what)
-}
-
-fn after_one_second(seen: &Seen, bar: Bar) -> Row {
-    let (allowed, what) = allowed(seen, bar);
-    Row {
-        what: format!("{}, memory after 1 s", seen.scenario),
+    Some(Row {
+        what: format!("{}, memory after 1 s, above that before", seen.scenario),
         measured: mib(grown(seen)),
-        bar: format!("≤ 1.10 × {what} + 4 MiB = {}", mib(allowed)),
+        bar: format!("≤ {bar} = {}", mib(allowed)).replace("start = ", ""),
         holds: grown(seen) <= allowed,
-    }
-}
-
-fn above_start(seen: &Seen, slack: f64) -> Row {
-    Row {
-        what: format!("{}, memory after 1 s", seen.scenario),
-        measured: format!("start + {}", mib(grown(seen))),
-        bar: format!("≤ start + {:.0} MiB", slack / MIB),
-        holds: grown(seen) <= slack,
-    }
+    })
 }
 
 fn idle(seen: &Seen) -> Option<Row> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -35,8 +36,12 @@ pub fn on_signals() -> io::Result<()> {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             let registry = registry();
-            for group in &registry.groups {
-                let _ = killpg(*group, Signal::SIGKILL);
+            // Services clean up at the first, all is over at the second.
+            for last in [Signal::SIGINT, Signal::SIGKILL] {
+                for group in &registry.groups {
+                    let _ = killpg(*group, last);
+                }
+                thread::sleep(Duration::from_millis(500));
             }
             for directory in &registry.directories {
                 let _ = std::fs::remove_dir_all(directory);
@@ -75,7 +80,7 @@ impl Group {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 break;
             }
-            thread::sleep(std::time::Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }

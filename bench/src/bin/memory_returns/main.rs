@@ -6,11 +6,10 @@
 //! for real ones. `bars` holds the results against what is asked; `report`,
 //! `table` and `chart` show them.
 
-#![expect(dead_code, reason = "the picture and the services come next")]
-
 mod allocators;
 mod bars;
 mod build;
+mod chart;
 mod guard;
 mod machine;
 mod plan;
@@ -18,7 +17,9 @@ mod procfs;
 mod report;
 mod results;
 mod run;
+mod samples;
 mod scenarios;
+mod services;
 mod table;
 mod watch;
 
@@ -94,5 +95,23 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let results = plan::run(arguments, &built, &present)?;
     let rows = bars::rows(&results);
     print!("{}", report::text(&results, &rows));
+    if !arguments.no_files {
+        let directory = match &arguments.out {
+            Some(directory) => directory.clone(),
+            None => build::root().join("docs"),
+        };
+        std::fs::create_dir_all(&directory)?;
+        chart::draw(&results, &directory)?;
+        std::fs::write(
+            directory.join("memory-returns.csv"),
+            samples::csv(&results.seen),
+        )?;
+        let report = report::markdown(&results, &rows, &machine);
+        std::fs::write(directory.join("memory-returns.md"), report)?;
+        println!(
+            "\nThe picture, the samples and this report: {}/memory-returns.*",
+            directory.display()
+        );
+    }
     Ok(rows.iter().all(|row| row.holds))
 }

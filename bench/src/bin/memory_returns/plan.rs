@@ -9,6 +9,7 @@ use crate::build::Built;
 use crate::results::{Faults, Results, Round};
 use crate::run::{self, Tail};
 use crate::scenarios::{GIVING_BACK, PEAKS, SAWTEETH, SAWTOOTH, STEADY, Sawtooth, Scenario};
+use crate::services::{self, Service};
 
 /// Ends with an error that names what `--only` does not know.
 pub fn check_names(only: &[String]) -> io::Result<()> {
@@ -24,7 +25,11 @@ pub fn check_names(only: &[String]) -> io::Result<()> {
 
 fn names() -> Vec<&'static str> {
     let peaks = PEAKS.iter().map(|scenario| scenario.name);
-    peaks.chain([STEADY, SAWTOOTH, GIVING_BACK]).collect()
+    let services = services::ALL.iter().map(|service| service.name);
+    peaks
+        .chain(services)
+        .chain([STEADY, SAWTOOTH, GIVING_BACK])
+        .collect()
 }
 
 /// A run, and about how many seconds it takes.
@@ -53,6 +58,17 @@ pub fn run(arguments: &Arguments, built: &Built, allocators: &[Allocator]) -> io
                 .iter()
                 .map(|allocator| peak(built, scenario, allocator)),
         );
+    }
+    for service in services::ALL.iter().filter(|service| wanted(service.name)) {
+        let missing = service.missing();
+        if arguments.no_services {
+            continue;
+        } else if missing.is_empty() {
+            jobs.extend(allocators.iter().map(|allocator| serve(service, allocator)));
+        } else {
+            let packages = missing.join(" ");
+            println!("{} is left out: apt-get install {packages}", service.name);
+        }
     }
     if let Some(on) = allocators.iter().find(|allocator| allocator.name == OURS) {
         let off = Allocator {
@@ -134,6 +150,17 @@ fn peak<'a>(built: &'a Built, scenario: &'a Scenario, allocator: &'a Allocator) 
             doing
                 .tails
                 .push(run::peak(&built.load, name, &[name], allocator)?);
+            Ok(())
+        }),
+    }
+}
+
+fn serve<'a>(service: &'a Service, allocator: &'a Allocator) -> Job<'a> {
+    Job {
+        name: format!("{} under {}", service.name, allocator.name),
+        seconds: service.seconds,
+        run: Box::new(move |doing| {
+            doing.tails.push((service.run)(allocator)?);
             Ok(())
         }),
     }

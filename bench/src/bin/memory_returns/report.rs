@@ -5,11 +5,39 @@ use crate::results::Results;
 use crate::run::Seen;
 use crate::table::Table;
 
+/// What the document begins with.
+const HEAD: &str = "# Memory comes back when the load goes
+
+Written by `cargo run --release -p thmalloc-bench --bin memory_returns`; the
+samples are in [memory-returns.csv](memory-returns.csv).
+
+![Memory over time](memory-returns.svg)
+
+*Memory* is the anonymous memory of the process (`RssAnon`). *Before* the load
+all threads are there, their stacks and the load's own tables are touched: the
+bars are held to what a process has above that. *Live* are the bytes that the
+program asked for and has not freed; *its pages* are the distinct 4 KiB pages in
+which they lie, each counted once. For scattered survivors the bar is taken from
+these pages alone, which is less than live bytes and pages together.
+";
+
 /// Everything, for the terminal.
 pub fn text(results: &Results, rows: &[Row]) -> String {
     let mut text = String::new();
     for (title, table) in tables(results, rows) {
         text += &format!("\n{title}\n\n{}", table.text());
+    }
+    text
+}
+
+/// Everything, as a document.
+pub fn markdown(results: &Results, rows: &[Row], machine: &[String]) -> String {
+    let mut text = format!("{HEAD}\n");
+    for line in machine {
+        text += &format!("- {line}\n");
+    }
+    for (title, table) in tables(results, rows).into_iter().rev() {
+        text += &format!("\n## {title}\n\n{}", table.markdown());
     }
     text
 }

@@ -11,13 +11,17 @@ pub struct Scenario {
     pub bar: Bar,
 }
 
-/// Which bar a scenario is held to 1 s after its load is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a scenario is held to 1 s after its load is gone.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bar {
     /// Live bytes.
     Live,
     /// The pages that hold live objects.
     Pages,
+    /// So many MiB above what there was before the load.
+    AboveStart(f64),
+    /// Nothing: it is shown.
+    None,
 }
 
 /// All of them, in the order in which they run.
@@ -33,6 +37,30 @@ pub const PEAKS: [Scenario; 8] = [
     scenario("workers-200", "200 workers"),
     scenario("single-threaded", "a process with one thread"),
     scenario("shift", "small objects, then large ones"),
+];
+
+/// Real services.
+pub const SERVICES: [Scenario; 5] = [
+    Scenario {
+        bar: Bar::AboveStart(8.0),
+        ..scenario("redis", "redis, 600 MB, then FLUSHALL")
+    },
+    Scenario {
+        bar: Bar::AboveStart(16.0),
+        ..scenario("python", "Python drops 400 MB")
+    },
+    Scenario {
+        bar: Bar::AboveStart(16.0),
+        ..scenario("python-malloc", "the same with PYTHONMALLOC=malloc")
+    },
+    Scenario {
+        bar: Bar::None,
+        ..scenario("postgres", "a PostgreSQL session, large query")
+    },
+    Scenario {
+        bar: Bar::None,
+        ..scenario("nginx", "nginx after wrk")
+    },
 ];
 
 const fn scenario(name: &'static str, title: &'static str) -> Scenario {
