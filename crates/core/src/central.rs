@@ -51,6 +51,8 @@ struct State {
     free: usize,
     /// The fewest that were free lately.
     low: LowWater,
+    /// Turns since anybody but the scavenger took or put objects.
+    still: usize,
     /// Was anything freed since the scavenger looked at all spans?
     changed: bool,
     /// Pages of the spans that are given back, and such that were wanted again
@@ -89,6 +91,7 @@ impl CentralFreeList {
                     live: 0,
                     free: 0,
                     low: LowWater::new(),
+                    still: 0,
                     changed: false,
                     released: 0,
                     refaulted: 0,
@@ -108,6 +111,7 @@ impl CentralFreeList {
         out: &mut [usize],
     ) -> Result<(usize, bool), OutOfMemory> {
         let mut state = self.state.lock();
+        state.still = 0;
         let mut result = state.take(below.map, out);
         if result.0 == 0 {
             let mut bitmap = state.take_bitmap(class);
@@ -131,7 +135,7 @@ impl CentralFreeList {
     /// Takes objects of the class back. Aborts, in the name of `call`, on what
     /// is not one or is free already.
     pub fn put(&self, below: Below<'_>, class: SizeClass, objects: &[usize], call: Call) {
-        let empty = self.put_objects(below.map, class, objects, call);
+        let empty = self.put_objects(below.map, class, objects, call, false);
         while let Some(span) = empty.first() {
             empty.remove(span);
             below.map.set_class(span, SizeClass::NONE);
@@ -139,15 +143,22 @@ impl CentralFreeList {
         }
     }
 
-    /// Takes objects back; returns the spans that are empty then.
+    /// Takes objects back, which were `idle` before; returns the spans that are
+    /// empty then.
     fn put_objects(
         &self,
         map: &PageMap,
         class: SizeClass,
         objects: &[usize],
         call: Call,
+        idle: bool,
     ) -> List<Span> {
         let mut state = self.state.lock();
+        match idle {
+            true if state.is_quiet() => state.low.credit(objects.len()),
+            true => {}
+            false => state.still = 0,
+        }
         let empty = List::new();
         for &object in objects {
             state.put(map, class, object, call, &empty);
@@ -227,12 +238,16 @@ impl Default for CentralFreeList {
     }
 }
 
-/// The bucket of a span by its share of free objects.
+/// The bucket of a span by its share of free objects. One with pages that were
+/// given back is to be used last.
 fn bucket_of(span: &Span) -> u8 {
     let objects = span.class().info().objects as usize;
     let free = objects - span.live();
     if free == 0 {
         return UNLISTED;
+    }
+    if span.has_released() {
+        return UNLISTED - 1;
     }
     ((free - 1) * BUCKETS / objects) as u8
 }

@@ -38,7 +38,7 @@ pub struct Config {
 
 /// Unused memory waits so long, in milliseconds: three bursts of a load that
 /// comes every 100 ms, and well below a second with all that follows.
-const RELEASE_DELAY: u32 = 400;
+const RELEASE_DELAY: u32 = 300;
 
 /// A day; what is longer is an error in the unit.
 const MAX_RELEASE_DELAY: u32 = 86_400_000;

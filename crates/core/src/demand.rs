@@ -43,52 +43,23 @@ impl LowWater {
         }
     }
 
+    /// So much of what this counts is counted by another from now on: what of it
+    /// was idle here is idle there.
+    pub fn transfer(&mut self, to: &mut Self, amount: usize) {
+        let pairs = self.past.iter_mut().zip(&mut to.past);
+        for (from, to) in pairs.chain([(&mut self.lowest, &mut to.lowest)]) {
+            let idle = amount.min(*from);
+            *from -= idle;
+            *to += idle;
+        }
+    }
+
     /// A turn ends, with this value. Returns the lowest of the last turns.
     pub fn turn(&mut self, value: usize) -> usize {
         self.past.rotate_right(1);
         self.past[0] = self.lowest.min(value);
         self.lowest = value;
         self.past.iter().copied().min().unwrap_or(0)
-    }
-}
-
-/// The highest value that something had lately: of memory in use, so much may
-/// be wanted again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HighWater {
-    highest: usize,
-    past: [usize; TURNS],
-}
-
-impl HighWater {
-    /// Nothing was in use yet.
-    pub const fn new() -> Self {
-        Self {
-            highest: 0,
-            past: [0; TURNS],
-        }
-    }
-
-    /// The value is now this.
-    #[inline]
-    pub fn note(&mut self, value: usize) {
-        self.highest = self.highest.max(value);
-    }
-
-    /// The value fell by something that was idle already: it was not wanted.
-    pub fn debit(&mut self, idle: usize) {
-        self.highest = self.highest.saturating_sub(idle);
-        for past in &mut self.past {
-            *past = past.saturating_sub(idle);
-        }
-    }
-
-    /// A turn ends, with this value. Returns the highest of the last turns.
-    pub fn turn(&mut self, value: usize) -> usize {
-        self.past.rotate_right(1);
-        self.past[0] = self.highest.max(value);
-        self.highest = value;
-        self.past.iter().copied().max().unwrap_or(0)
     }
 }
 
@@ -227,21 +198,17 @@ mod tests {
         (0..=TURNS).for_each(|_| _ = low.turn(10));
         low.credit(50);
         assert_eq!(low.turn(60), 60);
-        let mut high = HighWater::new();
-        high.note(100);
-        high.debit(40);
-        assert_eq!(high.turn(60), 60);
     }
 
     #[test]
-    fn what_was_in_use_lately_may_be_wanted_again() {
-        let mut high = HighWater::new();
-        high.note(500);
-        assert_eq!(high.turn(100), 500);
-        for _ in 1..TURNS {
-            assert_eq!(high.turn(100), 500);
-        }
-        assert_eq!(high.turn(100), 100);
+    fn what_moves_is_as_idle_as_it_was() {
+        let (mut from, mut to) = (LowWater::new(), LowWater::new());
+        (0..=TURNS).for_each(|_| _ = from.turn(10));
+        from.transfer(&mut to, 4);
+        assert_eq!((from.turn(6), to.turn(4)), (6, 4));
+        from.note(0);
+        from.transfer(&mut to, 6);
+        assert_eq!((from.turn(0), to.turn(10)), (0, 4));
     }
 
     #[test]

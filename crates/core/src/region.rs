@@ -47,7 +47,8 @@ pub struct Region {
     _unused: Field<u8>,
     /// Where the page heap lists it while it is parted; see there.
     pub longest_hole: Field<u8>,
-    _unused_too: Field<u8>,
+    /// The same: see there.
+    pub is_warm: Field<u8>,
     /// The granules in use, a bit each.
     pub used: Field<u32>,
     /// Of the first and the last of a free run: its length in regions.
@@ -167,6 +168,18 @@ impl Region {
         count
     }
 
+    /// May any page of a granule that is not in use hold something?
+    pub fn has_touched_hole(&self) -> bool {
+        const GRANULES: usize = 64 / GRANULE_PAGES;
+        let free = !self.used.get();
+        self.touched.iter().enumerate().any(|(index, word)| {
+            let free = free >> (index * GRANULES);
+            let granule = |i: usize| (u64::from(free >> i & 1) * 0xffff) << (i * GRANULE_PAGES);
+            let pages: u64 = (0..GRANULES).map(granule).sum();
+            word.get() & pages != 0
+        })
+    }
+
     fn each_word(&self, first: usize, bytes: usize, mut visit: impl FnMut(&Field<u64>, u64)) {
         let mut page = first / PAGE_BYTES;
         let end = (first + bytes).div_ceil(PAGE_BYTES);
@@ -187,15 +200,20 @@ impl Region {
     }
 
     /// The first granule of the smallest hole that takes `count` granules at a
-    /// multiple of `align` granules.
+    /// multiple of `align` granules; of one that may hold something there, if
+    /// possible.
     pub fn find_hole(&self, count: usize, align: usize) -> Option<usize> {
         holes(self.used.get())
             .filter_map(|(first, length)| {
                 let aligned = first.next_multiple_of(align);
-                (aligned + count <= first + length).then_some((length, aligned))
+                if aligned + count > first + length {
+                    return None;
+                }
+                let cold = !self.is_touched(aligned * GRANULE_BYTES, count * GRANULE_BYTES);
+                Some((cold, length, aligned))
             })
             .min()
-            .map(|(_, first)| first)
+            .map(|(_, _, first)| first)
     }
 }
 

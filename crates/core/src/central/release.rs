@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // Tells the system what nobody needs.
 
 use super::{Below, CentralFreeList, State};
+use crate::demand::TURNS;
 use crate::fatal::{self, Call};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
@@ -35,6 +36,7 @@ impl CentralFreeList {
         let mut state = self.state.lock();
         let free = state.free;
         let idle = state.low.turn(free);
+        state.still += 1;
         let turn = ClassTurn {
             idle,
             ..state.look()
@@ -53,14 +55,15 @@ impl CentralFreeList {
         self.state.lock().changed = false;
     }
 
-    /// As [`CentralFreeList::put`], for objects that were idle in a cache: they,
-    /// and the spans that they leave empty, need not wait here again.
+    /// As [`CentralFreeList::put`], for objects that were idle in a cache. If
+    /// nobody has needed the class lately, neither they nor the spans that they
+    /// leave empty need wait here again.
     pub fn put_idle(&self, below: Below<'_>, class: SizeClass, objects: &[usize]) {
-        let empty = self.put_objects(below.map, class, objects, Call::Flush);
-        self.state.lock().low.credit(objects.len());
+        let empty = self.put_objects(below.map, class, objects, Call::Flush, true);
+        let quiet = self.state.lock().is_quiet();
         while let Some(span) = empty.first() {
             empty.remove(span);
-            give_up(below, span);
+            give_up(below, span, quiet);
         }
     }
 
@@ -77,12 +80,13 @@ impl CentralFreeList {
             let start = span.start() + first * PAGE_BYTES;
             !decommit(start, count * PAGE_BYTES)
         });
-        let empty = self
-            .state
-            .lock()
-            .unreserve(below.map, class, span, &pages, refused);
+        let (empty, quiet) = {
+            let mut state = self.state.lock();
+            let empty = state.unreserve(below.map, class, span, &pages, refused);
+            (empty, state.is_quiet())
+        };
         if empty {
-            give_up(below, span);
+            give_up(below, span, quiet);
         }
         Some(Released {
             pages: if refused { 0 } else { pages.len() },
@@ -91,10 +95,14 @@ impl CentralFreeList {
     }
 }
 
-/// Hands an empty span, which was idle, to the page heap.
-fn give_up(below: Below<'_>, span: &'static Span) {
+/// Hands an empty span to the page heap; `idle` says that it was so already.
+fn give_up(below: Below<'_>, span: &'static Span, idle: bool) {
     below.map.set_class(span, SizeClass::NONE);
-    below.pages.free_idle(below.map, span, span.large_bytes());
+    if idle {
+        below.pages.free_idle(below.map, span, span.large_bytes());
+    } else {
+        below.pages.free(below.map, span, span.large_bytes());
+    }
 }
 
 /// The pages of a span that were given back.
@@ -126,6 +134,12 @@ fn decommit(start: usize, bytes: usize) -> bool {
 }
 
 impl State {
+    /// Has nobody but the scavenger been here for as long as unused memory
+    /// waits?
+    pub(super) fn is_quiet(&self) -> bool {
+        self.still > TURNS
+    }
+
     fn look(&self) -> ClassTurn {
         ClassTurn {
             free: self.free,

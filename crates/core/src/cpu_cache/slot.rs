@@ -144,6 +144,7 @@ impl Slot {
                 zero: false,
             }));
         }
+        self.list(class).fewest = 0;
         let wanted = self.list(class).demand.underflow(class);
         let top = self.make_room(tiers, class, top, wanted);
         let mut objects = [0; MAX_BATCH];

@@ -11,7 +11,7 @@ use super::Heap;
 use crate::central::ClassTurn;
 use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
-use crate::page_heap::Released;
+use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_GRANULES, RegionKind};
 use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
@@ -68,10 +68,6 @@ impl Heap {
     /// A turn of the scavenger's thread. Returns whether there is anything left
     /// that may become idle.
     pub(super) fn turn(&self, turns: &mut Turns) -> bool {
-        let holds = {
-            let _still = self.standstill.lock();
-            self.caches.turn(self.tiers())
-        };
         let mut refaulted = 0;
         let mut classes = [ClassTurn::default(); CLASS_COUNT];
         for class in SizeClass::all() {
@@ -80,11 +76,15 @@ impl Heap {
             classes[class.number()] = turn;
         }
         let swept = self.sweep_idle(turns, &classes);
+        let holds = {
+            let _still = self.standstill.lock();
+            self.caches.turn(self.tiers())
+        };
         let page_turn = self.pages.turn();
         let released = page_turn.released + core::mem::take(&mut turns.released);
         let refaulted = page_turn.refaulted + refaulted;
         turns.backoff.turn(released, refaulted);
-        let dirty = self.release_idle(page_turn.idle, page_turn.dirty);
+        let dirty = self.release_idle(&page_turn);
         holds || !swept || dirty
     }
 
@@ -113,7 +113,8 @@ impl Heap {
             return done;
         }
         let begin = os::now();
-        if begin < turns.next_sweep {
+        // In a heap that is quiet as a whole, only what changed is left to do.
+        if !done && begin < turns.next_sweep {
             return false;
         }
         for class in SizeClass::all() {
@@ -145,28 +146,42 @@ impl Heap {
 
     /// Gives idle pages of the page heap back. Returns whether there are dirty
     /// ones left that may become idle.
-    fn release_idle(&self, idle: usize, dirty: usize) -> bool {
-        let in_demand = idle < dirty;
-        if in_demand && idle < WORTH_PAGES {
-            return true;
+    fn release_idle(&self, turn: &PageTurn) -> bool {
+        let (in_runs, in_holes) = (turn.idle_in_runs, turn.idle_in_holes);
+        let in_demand = in_runs + in_holes < turn.dirty;
+        let worth = |pages| {
+            if in_demand && pages < WORTH_PAGES {
+                0
+            } else {
+                pages
+            }
+        };
+        let mut released = self.release_runs(worth(in_runs));
+        if !released.refused {
+            released.add(self.release_holes(worth(in_holes)));
         }
-        let refused = self.release_pages(idle).refused;
-        in_demand && !refused
+        in_demand && !released.refused
     }
 
-    /// Gives so many free pages back, or a few more: whole regions first, then
-    /// holes, those of the emptier regions first.
-    fn release_pages(&self, pages: usize) -> Released {
+    /// Gives so many pages of free regions back, or a few more.
+    fn release_runs(&self, pages: usize) -> Released {
         let mut released = Released::default();
-        if pages == 0 {
-            return released;
-        }
         while released.pages < pages && !released.refused {
             let _still = self.standstill.lock();
             match self.pages.release_region(&self.map) {
                 Some(next) => released.add(next),
                 None => break,
             }
+        }
+        released
+    }
+
+    /// Gives so many pages of holes back, or a few more; those of the emptier
+    /// regions first.
+    fn release_holes(&self, pages: usize) -> Released {
+        let mut released = Released::default();
+        if pages == 0 {
+            return released;
         }
         for most in [REGION_GRANULES / 2, REGION_GRANULES] {
             for (_, region) in self.map.regions() {
@@ -182,6 +197,15 @@ impl Heap {
                     }
                 }
             }
+        }
+        released
+    }
+
+    /// Gives all free pages back.
+    fn release_free(&self) -> Released {
+        let mut released = self.release_runs(usize::MAX);
+        if !released.refused {
+            released.add(self.release_holes(usize::MAX));
         }
         released
     }
@@ -228,7 +252,7 @@ impl Heap {
             released.add(self.release_in_span(span, class));
             !released.refused
         });
-        released.add(self.release_pages(usize::MAX));
+        released.add(self.release_free());
         released.pages * PAGE_BYTES
     }
 
@@ -277,7 +301,7 @@ impl Heap {
         if in_spans > allowed / 2 {
             released.add(self.sweep_if_worth(allowed / 4));
         }
-        released.add(self.release_pages(usize::MAX));
+        released.add(self.release_free());
         let mut still = self.standstill.lock();
         still.allowance.note_released(released.pages * PAGE_BYTES);
         still.kept_in_spans = self.unused().in_spans;

@@ -95,7 +95,7 @@ impl PageHeap {
         super::end_span(map, start, granules);
         region_at(map, start).end();
         state.regions -= whole;
-        state.note_free(whole * REGION_GRANULES, 0);
+        state.used -= whole * REGION_GRANULES;
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             state.free_granules(map, start + whole * REGION_BYTES, rest);
@@ -137,12 +137,18 @@ impl State {
     /// last is parted if they do not fill it. The first `dirty` of them may
     /// hold something.
     fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize, dirty: usize) {
-        let mut pages = 0;
-        let touched = (dirty * REGION_BYTES).min(granules * GRANULE_BYTES);
-        each_region_part(map, start, touched, |region, first, length| {
-            pages += region.touched_in(first, length);
-        });
-        self.note_used(granules, pages);
+        let count_touched = |bytes: usize| {
+            let mut pages = 0;
+            each_region_part(map, start, bytes, |region, first, length| {
+                pages += region.touched_in(first, length);
+            });
+            pages
+        };
+        let all = count_touched(dirty * REGION_BYTES);
+        let taken = count_touched((dirty * REGION_BYTES).min(granules * GRANULE_BYTES));
+        self.runs_dirty.take(all);
+        self.holes_dirty.add(all - taken);
+        self.note_used(granules, taken);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             let last_start = start + (granules - rest) * GRANULE_BYTES;
@@ -179,6 +185,7 @@ impl State {
         if inside != 0 {
             self.parted.mark_used(last, granule_in_region(end), inside);
             let pages = last.touched_in(end % REGION_BYTES, inside * GRANULE_BYTES);
+            self.holes_dirty.take(pages);
             self.note_used(inside, pages);
         }
         span.set_granules(granules);
@@ -235,7 +242,8 @@ impl State {
             self.parted
                 .mark_free(region, granule_in_region(new_end), freed);
             let pages = region.touched_in(new_end % REGION_BYTES, freed * GRANULE_BYTES);
-            self.note_free(freed, pages);
+            self.used -= freed;
+            self.holes_dirty.add(pages);
         }
         if end > border {
             self.free_granules(map, border, (end - border) / GRANULE_BYTES);

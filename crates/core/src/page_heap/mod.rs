@@ -2,14 +2,17 @@
 //! gives pages back to the system.
 //!
 //! A span of up to a region's size goes into the fullest region that has a
-//! hole for it, so that other regions empty out whole. Larger ones begin with
+//! hole for it, so that other regions empty out whole; but first where memory
+//! is that was not given back yet, so that none is faulted in that could have
+//! been reused. Larger ones begin with
 //! a region and take as many as they need; what they leave of the last one
 //! serves others. Free regions are kept in runs.
 //!
 //! Always: no two runs of free regions are neighbours; a region in which
 //! nothing is in use belongs to a run; granules in use have a span, free ones
 //! none. Whether a page may hold something stands in its region (`touched`);
-//! of free granules, `dirty` counts these pages.
+//! `Dirty` counts these pages, of runs and of holes apart: each serves what the
+//! other cannot, and so has a demand of its own.
 //! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
 //! what is given back counts as in use meanwhile. Never calls upwards.
 
@@ -18,7 +21,7 @@ mod parted;
 mod release;
 mod runs;
 
-use crate::demand::HighWater;
+use crate::demand::LowWater;
 use crate::fatal;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
@@ -48,17 +51,53 @@ struct State {
     regions: usize,
     /// Times that a large object moved by remapping its pages.
     moves: usize,
-    /// Granules in use, and the most lately.
+    /// Granules in use.
     used: usize,
-    peak: HighWater,
-    /// Free pages that may hold memory of the system's.
-    dirty: usize,
+    runs_dirty: Dirty,
+    holes_dirty: Dirty,
     /// Free pages that were given back, as far as they are free still.
     released: usize,
     /// Pages given back since the turn began.
     released_now: usize,
     /// Pages that had been given back and were taken since the turn began.
     refaulted: usize,
+}
+
+/// Free pages that may hold memory of the system's.
+struct Dirty {
+    pages: usize,
+    /// The fewest lately.
+    low: LowWater,
+}
+
+impl Dirty {
+    const fn new() -> Self {
+        Self {
+            pages: 0,
+            low: LowWater::new(),
+        }
+    }
+
+    fn add(&mut self, pages: usize) {
+        self.pages += pages;
+    }
+
+    /// Somebody needs them.
+    fn take(&mut self, pages: usize) {
+        self.pages -= pages;
+        self.low.note(self.pages);
+    }
+
+    /// They become another's, nobody needing them.
+    fn transfer(&mut self, to: &mut Self, pages: usize) {
+        self.pages -= pages;
+        to.pages += pages;
+        self.low.transfer(&mut to.low, pages);
+    }
+
+    fn turn(&mut self) -> usize {
+        self.low.turn(self.pages)
+    }
 }
 
 /// The page heap.
@@ -84,8 +123,10 @@ pub struct PageHeapStats {
 pub struct PageTurn {
     /// Free pages that may hold memory of the system's.
     pub dirty: usize,
-    /// Those of them that nobody would have needed lately.
-    pub idle: usize,
+    /// Those of them in free regions that nobody would have needed lately.
+    pub idle_in_runs: usize,
+    /// The same, in the holes of regions in use.
+    pub idle_in_holes: usize,
     /// Pages given back in this turn.
     pub released: usize,
     /// Pages that had been given back, and were taken in this turn.
@@ -121,8 +162,8 @@ impl PageHeap {
                     regions: 0,
                     moves: 0,
                     used: 0,
-                    peak: HighWater::new(),
-                    dirty: 0,
+                    runs_dirty: Dirty::new(),
+                    holes_dirty: Dirty::new(),
                     released: 0,
                     released_now: 0,
                     refaulted: 0,
@@ -195,19 +236,19 @@ impl PageHeap {
     /// because the scavenger emptied caches.
     pub fn free_idle(&self, map: &PageMap, span: &'static Span, touched: usize) {
         let mut state = self.state.lock();
-        let granules = span.granules();
+        let before = state.holes_dirty.pages + state.runs_dirty.pages;
         state.free(map, span, touched);
-        state.peak.debit(granules);
+        let idle = state.holes_dirty.pages + state.runs_dirty.pages - before;
+        state.holes_dirty.low.credit(idle);
     }
 
     /// Ends a turn of the scavenger.
     pub fn turn(&self) -> PageTurn {
         let mut state = self.state.lock();
-        let used = state.used;
-        let wanted = (state.peak.turn(used) - used) * GRANULE_PAGES;
         let turn = PageTurn {
-            dirty: state.dirty,
-            idle: state.dirty.saturating_sub(wanted),
+            dirty: state.dirty(),
+            idle_in_runs: state.runs_dirty.turn(),
+            idle_in_holes: state.holes_dirty.turn(),
             released: state.released_now,
             refaulted: state.refaulted,
         };
@@ -219,7 +260,8 @@ impl PageHeap {
     /// Bytes in spans, and bytes free that may hold memory of the system's.
     pub fn usage(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.used * GRANULE_BYTES, state.dirty * os::PAGE_BYTES)
+        let free = state.dirty() * os::PAGE_BYTES;
+        (state.used * GRANULE_BYTES, free)
     }
 
     /// Bytes mapped for objects, about.
@@ -270,7 +312,7 @@ impl PageHeap {
             fatal::inconsistent("regions mapped and regions known differ, by", counted);
         }
         let stats = state.stats(map);
-        let counted = (state.used * GRANULE_BYTES, state.dirty * os::PAGE_BYTES);
+        let counted = (state.used * GRANULE_BYTES, state.dirty() * os::PAGE_BYTES);
         if counted != (stats.in_use, stats.free) {
             fatal::inconsistent("bytes in use and bytes counted differ", stats.in_use);
         }
@@ -354,6 +396,10 @@ fn touched_free_bytes(region: &Region) -> usize {
 }
 
 impl State {
+    fn dirty(&self) -> usize {
+        self.runs_dirty.pages + self.holes_dirty.pages
+    }
+
     fn stats(&self, map: &PageMap) -> PageHeapStats {
         let mut stats = PageHeapStats {
             mapped: self.regions * REGION_BYTES,
@@ -389,19 +435,15 @@ impl State {
         granules: usize,
         align: usize,
     ) -> Option<&'static Span> {
-        let (region, first) = match self.parted.find(granules, align) {
-            Some(found) => found,
-            None => {
-                let (start, _) = self.runs.take(map, 1, 1)?;
-                let region = region_at(map, start);
-                region.begin(RegionKind::Parted, start);
-                region.used.set(0);
-                self.parted.add(region);
-                (region, 0)
-            }
-        };
+        let (region, first) = self
+            .parted
+            .find_warm(granules, align)
+            .or_else(|| self.part_region(map, true))
+            .or_else(|| self.parted.find_cold(granules, align))
+            .or_else(|| self.part_region(map, false))?;
         self.parted.mark_used(region, first, granules);
         let dirty = region.touched_in(first * GRANULE_BYTES, granules * GRANULE_BYTES);
+        self.holes_dirty.take(dirty);
         self.note_used(granules, dirty);
         Some(begin_span(
             map,
@@ -410,21 +452,29 @@ impl State {
         ))
     }
 
+    /// Parts a free region; only a dirty one, if asked to.
+    fn part_region(&mut self, map: &PageMap, dirty: bool) -> Option<(&'static Region, usize)> {
+        if dirty && !self.runs.has_dirty() {
+            return None;
+        }
+        let (start, _) = self.runs.take(map, 1, 1)?;
+        let region = region_at(map, start);
+        region.begin(RegionKind::Parted, start);
+        region.used.set(0);
+        self.parted.add(region);
+        let pages = region.touched_pages();
+        self.runs_dirty.take(pages);
+        self.holes_dirty.add(pages);
+        Some((region, 0))
+    }
+
     /// Granules go into use, with so many pages that may hold something.
     fn note_used(&mut self, granules: usize, dirty: usize) {
         self.used += granules;
-        self.peak.note(self.used);
-        self.dirty -= dirty;
         let clean = granules * GRANULE_PAGES - dirty;
         let again = clean.min(self.released);
         self.released -= again;
         self.refaulted += again;
-    }
-
-    /// Granules come back, with so many pages that may hold something.
-    fn note_free(&mut self, granules: usize, dirty: usize) {
-        self.used -= granules;
-        self.dirty += dirty;
     }
 
     fn note_released(&mut self, pages: usize) {
@@ -458,13 +508,16 @@ impl State {
             let tail = start + whole * REGION_BYTES;
             let region = region_at(map, tail);
             self.parted.mark_free(region, granule_in_region(tail), rest);
+            self.used -= rest;
             let dirty = region.touched_in(tail % REGION_BYTES, rest * GRANULE_BYTES);
-            self.note_free(rest, dirty);
+            self.holes_dirty.add(dirty);
             if region.used.get() == 0 {
                 self.parted.remove(region);
                 region.end();
-                let dirty = usize::from(region.touched_pages() != 0);
-                self.runs.add(map, tail & !(REGION_BYTES - 1), 1, dirty);
+                let pages = region.touched_pages();
+                self.holes_dirty.transfer(&mut self.runs_dirty, pages);
+                let start = tail & !(REGION_BYTES - 1);
+                self.runs.add(map, start, 1, usize::from(pages != 0));
             }
         }
         if whole != 0 {
@@ -483,7 +536,8 @@ impl State {
                     pages += touched;
                 }
             }
-            self.note_free(whole * REGION_GRANULES, pages);
+            self.used -= whole * REGION_GRANULES;
+            self.runs_dirty.add(pages);
             self.runs.add(map, start, whole, dirty);
         }
     }

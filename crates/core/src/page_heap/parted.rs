@@ -1,8 +1,12 @@
 //! Regions parted into granules, found by how full they are and by their
 //! longest hole.
 //!
+//! A region is *warm* if a page of its holes may hold memory of the system's:
+//! what comes next is to go there, where no page is faulted in again.
+//!
 //! Always: a parted region with a hole is in the list of its number of granules
-//! in use and its longest hole; a full one is in none.
+//! in use and its longest hole, among the warm or the cold; a full one is in
+//! none.
 
 use crate::fatal;
 use crate::page_map::PageMap;
@@ -12,60 +16,110 @@ use crate::sync::List;
 
 const COUNTS: usize = REGION_GRANULES + 1;
 
+/// A region, and the first granule of a hole in it.
+type Place = (&'static Region, usize);
+
 /// The parted regions.
 pub struct PartedRegions {
+    warm: ByFullness,
+    cold: ByFullness,
+}
+
+struct ByFullness {
     /// By granules in use, then by longest hole.
     lists: [[List<Region>; COUNTS]; COUNTS],
     /// Of each number in use, which longest holes there are, a bit each.
     holes: [u64; COUNTS],
 }
 
-impl PartedRegions {
-    /// None.
-    pub const fn new() -> Self {
+impl ByFullness {
+    const fn new() -> Self {
         Self {
             lists: [const { [const { List::new() }; COUNTS] }; COUNTS],
             holes: [0; COUNTS],
         }
     }
 
-    /// The fullest region with a hole for `granules` at a multiple of `align`,
-    /// and of those the one whose longest hole is the smallest; with the
-    /// first granule of the hole.
-    pub fn find(&self, granules: usize, align: usize) -> Option<(&'static Region, usize)> {
+    fn find(&self, granules: usize, align: usize) -> Option<Place> {
         // A hole of this length has room whatever its place.
         let enough = granules + align - 1;
         for used in (0..COUNTS).rev() {
-            let fitting = self.holes[used] >> granules << granules;
+            let fitting = self.holes[used].unbounded_shr(enough as u32);
             if fitting == 0 {
                 continue;
             }
-            if align > 1 {
-                let sure = self.holes[used].unbounded_shr(enough as u32);
-                if sure == 0 {
-                    continue;
-                }
-            }
-            let hole = if align > 1 {
-                (self.holes[used] >> enough << enough).trailing_zeros()
-            } else {
-                fitting.trailing_zeros()
-            };
-            let region = self.lists[used][hole as usize].first()?;
+            let hole = enough + fitting.trailing_zeros() as usize;
+            let region = self.lists[used][hole].first()?;
             let first = region.find_hole(granules, align)?;
             return Some((region, first));
         }
         None
     }
 
+    fn add(&mut self, region: &'static Region, used: usize, hole: usize) {
+        self.lists[used][hole].push(region);
+        self.holes[used] |= 1 << hole;
+    }
+
+    fn remove(&mut self, region: &'static Region, used: usize, hole: usize) {
+        self.lists[used][hole].remove(region);
+        if self.lists[used][hole].first().is_none() {
+            self.holes[used] &= !(1 << hole);
+        }
+    }
+
+    fn check_invariants(&self, map: &PageMap, warm: bool) {
+        for (used, lists) in self.lists.iter().enumerate() {
+            for (hole, list) in lists.iter().enumerate() {
+                let listed = self.holes[used] >> hole & 1 != 0;
+                if listed != list.first().is_some() {
+                    fatal::inconsistent("a list of regions and its bit differ", used);
+                }
+                for region in list.iter() {
+                    if region.kind() != RegionKind::Parted
+                        || region.used_count() != used
+                        || region.find_longest_hole() != hole
+                        || region.has_touched_hole() != warm
+                        || used == 0
+                    {
+                        fatal::inconsistent("a region is in the wrong list", region.start());
+                    }
+                    check_slots(map, region);
+                }
+            }
+        }
+    }
+}
+
+impl PartedRegions {
+    /// None.
+    pub const fn new() -> Self {
+        Self {
+            warm: ByFullness::new(),
+            cold: ByFullness::new(),
+        }
+    }
+
+    /// The fullest warm region with a hole for `granules` at a multiple of
+    /// `align`, and of those the one whose longest hole is the smallest; with
+    /// the first granule of the hole.
+    pub fn find_warm(&self, granules: usize, align: usize) -> Option<Place> {
+        self.warm.find(granules, align)
+    }
+
+    /// As [`PartedRegions::find_warm`], of the cold regions.
+    pub fn find_cold(&self, granules: usize, align: usize) -> Option<Place> {
+        self.cold.find(granules, align)
+    }
+
     /// Adds a region that has just become parted.
     pub fn add(&mut self, region: &'static Region) {
         let hole = region.find_longest_hole();
         region.longest_hole.set(hole as u8);
+        let warm = region.has_touched_hole();
+        region.is_warm.set(warm.into());
         if hole != 0 {
-            let used = region.used_count();
-            self.lists[used][hole].push(region);
-            self.holes[used] |= 1 << hole;
+            self.lists(warm).add(region, region.used_count(), hole);
         }
     }
 
@@ -73,12 +127,13 @@ impl PartedRegions {
     pub fn remove(&mut self, region: &'static Region) {
         let hole = region.longest_hole.get() as usize;
         if hole != 0 {
-            let used = region.used_count();
-            self.lists[used][hole].remove(region);
-            if self.lists[used][hole].first().is_none() {
-                self.holes[used] &= !(1 << hole);
-            }
+            let warm = region.is_warm.get() != 0;
+            self.lists(warm).remove(region, region.used_count(), hole);
         }
+    }
+
+    fn lists(&mut self, warm: bool) -> &mut ByFullness {
+        if warm { &mut self.warm } else { &mut self.cold }
     }
 
     /// Notes that granules, all free, are in use from now on.
@@ -105,32 +160,18 @@ impl PartedRegions {
 
     /// Visits every region that has a hole. The visitor changes no list.
     pub fn each(&self, mut visit: impl FnMut(&'static Region)) {
-        for list in self.lists.as_flattened() {
-            list.iter().for_each(&mut visit);
+        for lists in [&self.warm, &self.cold] {
+            for list in lists.lists.as_flattened() {
+                list.iter().for_each(&mut visit);
+            }
         }
     }
 
     /// Checks the lists against the regions, and the regions against their
     /// spans' slots.
     pub fn check_invariants(&self, map: &PageMap) {
-        for (used, lists) in self.lists.iter().enumerate() {
-            for (hole, list) in lists.iter().enumerate() {
-                let listed = self.holes[used] >> hole & 1 != 0;
-                if listed != list.first().is_some() {
-                    fatal::inconsistent("a list of regions and its bit differ", used);
-                }
-                for region in list.iter() {
-                    if region.kind() != RegionKind::Parted
-                        || region.used_count() != used
-                        || region.find_longest_hole() != hole
-                        || used == 0
-                    {
-                        fatal::inconsistent("a region is in the wrong list", region.start());
-                    }
-                    check_slots(map, region);
-                }
-            }
-        }
+        self.warm.check_invariants(map, true);
+        self.cold.check_invariants(map, false);
     }
 }
 

@@ -21,7 +21,7 @@ impl PageHeap {
         let start = {
             let mut state = self.state.lock();
             let start = state.runs.take_dirty(map)?;
-            state.dirty -= region_at(map, start).touched_pages();
+            state.runs_dirty.pages -= region_at(map, start).touched_pages();
             start
         };
         let region = region_at(map, start);
@@ -29,7 +29,7 @@ impl PageHeap {
         let refused = pages != 0 && !decommit(start, REGION_BYTES);
         let mut state = self.state.lock();
         if refused {
-            state.dirty += pages;
+            state.runs_dirty.add(pages);
             state.runs.add(map, start, 1, 1);
             return Some(Released { pages: 0, refused });
         }
@@ -42,7 +42,7 @@ impl PageHeap {
     /// Gives the pages of a hole of a parted region back; `None` if it has none
     /// to be given back.
     pub fn release_hole(&self, map: &PageMap, region: &'static Region) -> Option<Released> {
-        if region.kind() != RegionKind::Parted || !has_touched_hole(region) {
+        if region.kind() != RegionKind::Parted || !region.has_touched_hole() {
             return None;
         }
         let (hole, pages) = self.state.lock().take_touched_hole(map, region)?;
@@ -74,7 +74,7 @@ impl PageHeap {
             self.mapped_regions.store(state.regions, Ordering::Relaxed);
             for index in 0..count {
                 let region = region_at(map, head.start() + index * REGION_BYTES);
-                state.dirty -= region.touched_pages();
+                state.runs_dirty.pages -= region.touched_pages();
                 region.untouch(0, REGION_BYTES);
             }
             drop(state);
@@ -88,10 +88,6 @@ impl PageHeap {
 fn is_touched_free(region: &Region, granule: usize) -> bool {
     region.used.get() >> granule & 1 == 0
         && region.is_touched(granule * GRANULE_BYTES, GRANULE_BYTES)
-}
-
-fn has_touched_hole(region: &Region) -> bool {
-    (0..REGION_GRANULES).any(|granule| is_touched_free(region, granule))
 }
 
 impl State {
@@ -113,7 +109,7 @@ impl State {
         self.parted.mark_used(region, first, count);
         // Nobody wanted it: not by `note_used`.
         self.used += count;
-        self.dirty -= pages;
+        self.holes_dirty.pages -= pages;
         let start = region.start() + first * GRANULE_BYTES;
         Some((begin_span(map, start, count), pages))
     }

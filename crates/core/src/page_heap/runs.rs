@@ -124,6 +124,11 @@ impl FreeRuns {
         Some(dirty.min(count))
     }
 
+    /// May any region hold memory of the system's?
+    pub fn has_dirty(&self) -> bool {
+        self.dirty.iter().any(|list| list.first().is_some())
+    }
+
     /// Takes a region that may hold memory of the system's, of the longest
     /// run; its address. It is the last such of its run, so that it can be
     /// added again as clean.
