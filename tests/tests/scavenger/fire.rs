@@ -1,0 +1,29 @@
+//! Reclaim under fire.
+
+use thmalloc_tests::{Build, Mode};
+
+/// At the scavenger's highest rate.
+#[track_caller]
+fn fire(build: Build, args: &[&str]) {
+    for mode in Mode::ALL {
+        super::passes(build, mode, "release_delay=0", "scavenger_fire.c", args);
+    }
+}
+
+#[test]
+fn pages_given_back_under_sixteen_threads_lose_and_share_nothing() {
+    fire(Build::Release, &["plain", "16", "10000"]);
+    fire(Build::Checked, &["plain", "16", "5000"]);
+}
+
+#[test]
+fn trimming_in_a_loop_under_sixteen_threads_loses_and_shares_nothing() {
+    fire(Build::Release, &["trim", "16", "10000"]);
+    fire(Build::Checked, &["trim", "16", "5000"]);
+}
+
+#[test]
+fn children_forked_under_fire_inherit_every_object_intact() {
+    fire(Build::Release, &["fork", "16", "4000"]);
+    fire(Build::Checked, &["fork", "16", "2000"]);
+}
