@@ -149,7 +149,7 @@ fn peak<'a>(built: &'a Built, scenario: &'a Scenario, allocator: &'a Allocator) 
             let name = scenario.name;
             doing
                 .tails
-                .push(run::peak(&built.load, name, &[name], allocator)?);
+                .push(run::peak(&built.load, name, scenario.arguments, allocator)?);
             Ok(())
         }),
     }
@@ -221,9 +221,11 @@ fn giving_back<'a>(built: &'a Built, (on, off): Pair<'a>) -> Job<'a> {
             let timed = &mut doing.results.timed;
             let time =
                 |arguments: &[&str], allocator| run::latencies(&built.load, arguments, allocator);
-            timed.on.push(time(&[GIVING_BACK], on)?);
-            timed.off.push(time(&[GIVING_BACK], &off)?);
-            timed.nothing.push(time(&[GIVING_BACK, "--nothing"], on)?);
+            let (latencies, returned) = time(&[GIVING_BACK], on)?;
+            timed.on.push(latencies);
+            timed.returned.push(returned);
+            timed.off.push(time(&[GIVING_BACK], &off)?.0);
+            timed.nothing.push(time(&[GIVING_BACK, "--nothing"], on)?.0);
             Ok(())
         }),
     }

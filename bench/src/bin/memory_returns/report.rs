@@ -193,6 +193,10 @@ fn latencies(results: &Results) -> Table {
                 .chain(cells)
         };
         table.row(slowest("", |round| round.worst_ns()));
+        table.row(slowest(" that waited", |round| {
+            let waited = round.slowest.iter().find(|slow| slow.waited > 0);
+            waited.map_or(0, |slow| slow.ns)
+        }));
         table.row(slowest(", preempted", |round| {
             round.preempted.first().map_or(0, |slow| slow.ns)
         }));

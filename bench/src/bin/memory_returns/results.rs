@@ -31,6 +31,8 @@ pub struct Round {
 pub struct Timed {
     /// While memory goes back.
     pub on: Vec<Latencies>,
+    /// How many bytes went back in each of these rounds.
+    pub returned: Vec<u64>,
     /// With giving back off.
     pub off: Vec<Latencies>,
     /// Calls that do nothing.

@@ -9,11 +9,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use thmalloc_bench::latency::Latencies;
-use thmalloc_bench::phase::{GONE, PAGES, PEAK, Phase, START};
+use thmalloc_bench::phase::{DONE, GONE, PAGES, PEAK, Phase, START};
 
 use crate::allocators::Allocator;
 use crate::guard::Group;
-use crate::procfs::{Activity, activity, tasks};
+use crate::procfs::{Activity, activity, anonymous_bytes, tasks};
 use crate::watch::Watch;
 
 /// Other loads wait so long after one is gone: its memory goes back meanwhile.
@@ -191,21 +191,31 @@ pub fn work(load: &Path, arguments: &[&str], allocator: &Allocator) -> io::Resul
         let (_, phase) = load.phase()?;
         match &*phase.phase {
             START => load.go()?,
-            thmalloc_bench::phase::DONE => return Ok(phase),
+            DONE => return Ok(phase),
             _ => {}
         }
     }
 }
 
-/// Runs a load that times its calls.
-pub fn latencies(load: &Path, arguments: &[&str], allocator: &Allocator) -> io::Result<Latencies> {
+/// Runs a load that times its calls; also says how much memory went back
+/// meanwhile.
+pub fn latencies(
+    load: &Path,
+    arguments: &[&str],
+    allocator: &Allocator,
+) -> io::Result<(Latencies, u64)> {
     let mut load = Load::start(load, arguments, allocator)?;
+    let memory = |load: &Load| anonymous_bytes(&[load.id()]);
+    let mut peak = 0_u64;
     loop {
         let (_, line) = load.line()?;
         if let Ok(latencies) = serde_json::from_str(&line) {
-            return Ok(latencies);
+            return Ok((latencies, peak.saturating_sub(memory(&load))));
         }
         let phase: Phase = serde_json::from_str(&line)?;
+        if phase.phase == PEAK {
+            peak = memory(&load);
+        }
         if phase.phase == START || phase.phase == PEAK {
             load.go()?;
         }

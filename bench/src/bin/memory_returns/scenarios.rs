@@ -3,8 +3,10 @@
 /// A scenario with a peak, after which the process is idle.
 #[derive(Debug)]
 pub struct Scenario {
-    /// Its name, here and as the load has it.
+    /// Its name.
     pub name: &'static str,
+    /// The load's arguments.
+    pub arguments: &'static [&'static str],
     /// What its panel of the picture is called.
     pub title: &'static str,
     /// The bar that it is held to.
@@ -25,47 +27,73 @@ pub enum Bar {
 }
 
 /// All of them, in the order in which they run.
-pub const PEAKS: [Scenario; 8] = [
-    scenario("all-freed", "16 workers block, all freed"),
+pub const PEAKS: [Scenario; 9] = [
+    scenario("all-freed", &["all-freed"], "16 workers block, all freed"),
     Scenario {
         bar: Bar::Pages,
-        ..scenario("scattered", "one object in 50 survives")
+        ..scenario("scattered", &["scattered"], "one object in 50 survives")
     },
-    scenario("exited", "16 workers exit"),
-    scenario("large", "large objects only"),
-    scenario("one-worker", "one worker"),
-    scenario("workers-200", "200 workers"),
-    scenario("single-threaded", "a process with one thread"),
-    scenario("shift", "small objects, then large ones"),
+    scenario("exited", &["exited"], "16 workers exit"),
+    scenario("large", &["large"], "large objects only"),
+    scenario("one-worker", &["one-worker"], "one worker"),
+    scenario("workers-200", &["workers-200"], "200 workers"),
+    scenario(
+        "single-threaded",
+        &["single-threaded"],
+        "a process with one thread",
+    ),
+    Scenario {
+        bar: Bar::None,
+        ..scenario("shift", &["shift"], "small objects, then large ones")
+    },
+    // What is wanted again in a moment stays longer: no bar.
+    Scenario {
+        bar: Bar::None,
+        ..scenario(
+            "bursts",
+            &[
+                "sawtooth",
+                "--period-ms=500",
+                "--peak-mib=256",
+                "--seconds=3",
+            ],
+            "a burst each half a second",
+        )
+    },
 ];
 
 /// Real services.
 pub const SERVICES: [Scenario; 5] = [
     Scenario {
         bar: Bar::AboveStart(8.0),
-        ..scenario("redis", "redis, 600 MB, then FLUSHALL")
+        ..scenario("redis", &[], "redis, 600 MB, then FLUSHALL")
     },
     Scenario {
         bar: Bar::AboveStart(16.0),
-        ..scenario("python", "Python drops 400 MB")
+        ..scenario("python", &[], "Python drops 400 MB")
     },
     Scenario {
         bar: Bar::AboveStart(16.0),
-        ..scenario("python-malloc", "the same with PYTHONMALLOC=malloc")
+        ..scenario("python-malloc", &[], "the same with PYTHONMALLOC=malloc")
     },
     Scenario {
         bar: Bar::None,
-        ..scenario("postgres", "a PostgreSQL session, large query")
+        ..scenario("postgres", &[], "a PostgreSQL session, large query")
     },
     Scenario {
         bar: Bar::None,
-        ..scenario("nginx", "nginx after wrk")
+        ..scenario("nginx", &[], "nginx after wrk")
     },
 ];
 
-const fn scenario(name: &'static str, title: &'static str) -> Scenario {
+const fn scenario(
+    name: &'static str,
+    arguments: &'static [&'static str],
+    title: &'static str,
+) -> Scenario {
     Scenario {
         name,
+        arguments,
         title,
         bar: Bar::Live,
     }

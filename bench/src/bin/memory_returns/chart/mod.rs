@@ -12,18 +12,16 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::{
-    BitMapBackend, Color, DrawingArea, DrawingBackend, IntoDrawingArea, IntoFont, RGBColor,
-    Rectangle, SVGBackend, Text, WHITE,
+    BitMapBackend, Color, DrawingArea, DrawingBackend, IntoDrawingArea, RGBColor, Rectangle,
+    SVGBackend, Text, WHITE,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, TextStyle, register_font};
+use plotters::style::{FontDesc, FontFamily, FontStyle, TextStyle, register_font};
 
 use crate::results::Results;
 use crate::scenarios::{PEAKS, SERVICES};
 use panel::Panel;
 
-/// The font: built in for measuring, any sans-serif where the SVG is shown.
-const FONT: &str = "sans-serif";
 const COLUMNS: usize = 3;
 const PANEL_WIDTH: i32 = 420;
 const PANEL_HEIGHT: i32 = 268;
@@ -65,11 +63,13 @@ fn failed(error: impl std::fmt::Display) -> io::Error {
 
 /// Draws everything that was seen to `DIR/memory-returns.svg` and `.png`.
 pub fn draw(results: &Results, directory: &Path) -> io::Result<()> {
+    // For measuring, and for the PNG; who shows the SVG has a font like it.
     for (style, bytes) in [
         (FontStyle::Normal, dejavu::sans::regular()),
         (FontStyle::Bold, dejavu::sans::bold()),
     ] {
-        register_font(FONT, style, bytes).map_err(|_| failed("the font is not read"))?;
+        register_font(FontFamily::SansSerif.as_str(), style, bytes)
+            .map_err(|_| failed("the font is not read"))?;
     }
     let names = PEAKS.iter().chain(&SERVICES);
     let panels: Vec<Panel> = names
@@ -139,7 +139,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             DARK,
         )?;
         let below = "Dashed lines: the load is gone, and one second later. Grey: what was there before \
-                     the load, and what is live.";
+                     the load, and the pages in which live objects are.";
         self.text(below, (16, 40), 12, false, GREY)?;
         let mut x = 16;
         for name in self.legend {
@@ -147,8 +147,8 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             let thickness = if bold { 5 } else { 3 };
             let s = self.scale;
             let swatch = [
-                (x * s, (70 - thickness / 2) * s),
-                ((x + 22) * s, (73 + thickness / 2) * s),
+                (x * s, (71 - thickness / 2) * s - s / 2),
+                ((x + 22) * s, (72 + thickness / 2) * s - s / 2),
             ];
             let rectangle = Rectangle::new(swatch, colour(name).filled());
             self.area.draw(&rectangle).map_err(failed)?;
@@ -180,7 +180,7 @@ fn style(size: i32, bold: bool, colour: RGBColor, h: HPos, v: VPos) -> TextStyle
     } else {
         FontStyle::Normal
     };
-    let font = (FONT, size).into_font().style(style);
+    let font = FontDesc::new(FontFamily::SansSerif, f64::from(size), style);
     let mut style = TextStyle::from(font).pos(Pos::new(h, v));
     style.color = colour.to_backend_color();
     style

@@ -31,7 +31,7 @@ pub struct Panel {
     name: &'static str,
     /// Name and points (s, MiB), thmalloc last: it is drawn above the others.
     lines: Vec<(String, Vec<(f64, f64)>)>,
-    /// Memory before the load with what is live, if that is known.
+    /// Memory before the load and the pages of live objects, if known.
     needed: Option<f64>,
     /// The top of the axis.
     top: f64,
@@ -45,10 +45,12 @@ impl Panel {
             if let Some(seen) = results.of(scenario.name, allocator) {
                 // Half a pixel of the picture.
                 let same = seen.peak / 400;
-                let points = thinned(&seen.samples, same)
+                let shown = (FROM * 1e3) as i64..=(TO * 1e3) as i64;
+                let samples = seen.samples.iter().copied();
+                let samples: Vec<_> = samples.filter(|(at, _)| shown.contains(at)).collect();
+                let points = thinned(&samples, same)
                     .into_iter()
                     .map(|(at, bytes)| (at as f64 / 1e3, bytes as f64 / MIB))
-                    .filter(|(at, _)| (FROM..=TO).contains(at))
                     .collect();
                 lines.push(((*allocator).to_string(), points));
             }
@@ -64,8 +66,8 @@ impl Panel {
             * 1.06;
         let needed = results
             .ours(scenario.name)
-            .filter(|seen| seen.live > 0)
-            .map(|seen| (seen.start + seen.live) as f64 / MIB);
+            .filter(|seen| seen.page_bytes > 0)
+            .map(|seen| (seen.start + seen.page_bytes) as f64 / MIB);
         Some(Panel {
             title: scenario.title,
             name: scenario.name,
