@@ -47,4 +47,5 @@ static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
     thmalloc_core::heap::HEAP.attach();
+    thmalloc_core::os::find_thread_functions();
 }

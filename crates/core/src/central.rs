@@ -295,6 +295,7 @@ impl State {
         new.span.bucket.set(UNLISTED);
         self.spans += 1;
         self.free += class.info().objects as usize;
+        self.changed |= !new.clean;
         self.list(new.span);
     }
 

@@ -43,6 +43,14 @@ impl LowWater {
         }
     }
 
+    /// So much that was idle is gone.
+    pub fn debit(&mut self, idle: usize) {
+        self.lowest = self.lowest.saturating_sub(idle);
+        for past in &mut self.past {
+            *past = past.saturating_sub(idle);
+        }
+    }
+
     /// So much of what this counts is counted by another from now on: what of it
     /// was idle here is idle there.
     pub fn transfer(&mut self, to: &mut Self, amount: usize) {
@@ -63,26 +71,31 @@ impl LowWater {
     }
 }
 
-/// Fewer pages than this that are wanted again are no reason to wait longer.
+/// Fewer pages than this are no reason to wait longer.
 const NOTABLE_PAGES: usize = 256;
 
 /// Unused memory waits at most so many doublings longer.
 const MAX_DOUBLINGS: u32 = 3;
 
-/// After so many turns without pages that were wanted again, it waits half as
-/// long as before.
-const CALM_TURNS: u32 = 16 * TURNS as u32;
+/// What is wanted again longer than this after it was given back, in
+/// nanoseconds, is wanted by another load: it was right to give it back.
+const SOON: u64 = 2_000_000_000;
+
+/// So long after the last doubling, unused memory waits half as long as before.
+const CALM: u64 = 15_000_000_000;
 
 /// How much longer unused memory waits, because a part of what was given back
-/// was wanted again.
+/// was wanted again soon. Times are in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     doublings: u32,
-    /// Pages given back in the last turns, older ones counted less.
+    /// Pages given back since the last doubling, and of late; and when.
     released: usize,
-    /// Pages wanted again, the same way.
+    released_at: u64,
+    /// Pages wanted again since.
     refaulted: usize,
-    calm: u32,
+    /// When the wait was changed last.
+    changed_at: u64,
 }
 
 impl Backoff {
@@ -91,26 +104,32 @@ impl Backoff {
         Self {
             doublings: 0,
             released: 0,
+            released_at: 0,
             refaulted: 0,
-            calm: 0,
+            changed_at: 0,
         }
     }
 
     /// A turn ends in which so many pages were given back, and so many that had
     /// been were wanted again.
-    pub fn turn(&mut self, released: usize, refaulted: usize) {
-        self.released += released;
-        self.refaulted += refaulted;
-        if self.refaulted >= NOTABLE_PAGES && self.refaulted >= self.released / 4 {
-            self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
-            (self.released, self.refaulted, self.calm) = (0, 0, 0);
-            return;
+    pub fn turn(&mut self, now: u64, released: usize, refaulted: usize) {
+        if now.saturating_sub(self.released_at) > SOON {
+            (self.released, self.refaulted) = (0, 0);
+        } else {
+            self.refaulted += refaulted;
         }
-        self.released -= self.released / 16;
-        self.refaulted -= self.refaulted / 16;
-        self.calm += 1;
-        if self.calm >= CALM_TURNS {
-            self.calm = 0;
+        let again = self.refaulted >= NOTABLE_PAGES && self.refaulted >= self.released / 4;
+        if again && self.released != 0 {
+            self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+            self.changed_at = now;
+            (self.released, self.refaulted) = (0, 0);
+        }
+        if released != 0 {
+            self.released += released;
+            self.released_at = now;
+        }
+        if now.saturating_sub(self.changed_at) > CALM {
+            self.changed_at = now;
             self.doublings = self.doublings.saturating_sub(1);
         }
     }
@@ -126,17 +145,20 @@ impl Backoff {
 const ALLOWANCE_BYTES: usize = 4 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
-/// What was wanted again longer ago than this says nothing any more.
-const MEMORY_NANOSECONDS: u64 = 2_000_000_000;
+/// What was wanted again longer ago than this, in nanoseconds, says nothing any
+/// more.
+const MEMORY: u64 = 5_000_000_000;
 
 /// How much may stay unused where memory is given back by the free that leaves
-/// it unused: more where what was given back is wanted again.
+/// it unused: more where what was given back was wanted again soon. Times are in
+/// nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
     more: usize,
-    /// Given back by the last free that did, and by those before it, less.
+    /// Given back by the last free that did, and when.
     released: usize,
-    last_refault: u64,
+    released_at: u64,
+    refaulted_at: u64,
 }
 
 impl Allowance {
@@ -145,31 +167,33 @@ impl Allowance {
         Self {
             more: 0,
             released: 0,
-            last_refault: 0,
+            released_at: 0,
+            refaulted_at: 0,
         }
     }
 
-    /// What may stay, where so much is in use.
-    pub fn bytes(&self, in_use: usize) -> usize {
+    /// What may stay, in bytes, where so much is in use.
+    pub fn bytes(&mut self, now: u64, in_use: usize) -> usize {
+        if now.saturating_sub(self.refaulted_at) > MEMORY {
+            self.more = 0;
+        }
         ALLOWANCE_BYTES.max(in_use / ALLOWANCE_SHARE) + self.more
     }
 
-    /// At a time in nanoseconds, more than what may stay is unused, and so many
-    /// bytes were wanted again since the last time. Allows more where that is
-    /// most of what was given back.
+    /// So many bytes were wanted again since the last time. If that is most of
+    /// what was given back, as much may stay from now on.
     pub fn review(&mut self, now: u64, refaulted: usize) {
-        if refaulted >= ALLOWANCE_BYTES / 4 && refaulted >= self.released / 2 {
-            self.more = (2 * self.more).max(self.released + self.released / 4);
-            self.last_refault = now;
-            self.released = 0;
-        } else if now.wrapping_sub(self.last_refault) > MEMORY_NANOSECONDS {
-            self.more = 0;
+        let soon = now.saturating_sub(self.released_at) <= SOON;
+        if soon && self.released != 0 && refaulted >= self.released / 2 {
+            self.more = self.more.max(self.released + self.released / 4);
+            self.refaulted_at = now;
         }
     }
 
     /// So many bytes were given back.
-    pub fn note_released(&mut self, bytes: usize) {
-        self.released = self.released / 2 + bytes;
+    pub fn note_released(&mut self, now: u64, bytes: usize) {
+        self.released = bytes;
+        self.released_at = now;
     }
 }
 
@@ -211,19 +235,40 @@ mod tests {
         assert_eq!((from.turn(0), to.turn(10)), (0, 4));
     }
 
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
     fn a_load_that_wants_its_memory_again_makes_the_scavenger_wait() {
         let mut backoff = Backoff::new();
-        backoff.turn(10_000, 0);
-        assert_eq!(backoff.stretch(10), 10);
-        backoff.turn(0, 9_000);
-        assert_eq!(backoff.stretch(10), 20);
+        let mut now = 100 * SECOND;
+        let mut burst = |backoff: &mut Backoff, later: u64| {
+            backoff.turn(now, 10_000, 0);
+            now += later;
+            backoff.turn(now, 0, 9_000);
+            backoff.turn(now, 0, 500);
+            now
+        };
+        burst(&mut backoff, SECOND);
+        assert_eq!(backoff.stretch(10), 20, "one doubling for one burst");
         for _ in 0..10 {
-            backoff.turn(10_000, 9_000);
+            burst(&mut backoff, SECOND / 2);
         }
         assert_eq!(backoff.stretch(10), 80);
-        for _ in 0..3 * CALM_TURNS {
-            backoff.turn(0, 0);
+        let mut end = burst(&mut backoff, SECOND);
+        for _ in 0..3 {
+            end += CALM + 1;
+            backoff.turn(end, 0, 0);
+        }
+        assert_eq!(backoff.stretch(10), 10);
+    }
+
+    #[test]
+    fn a_load_that_comes_much_later_changes_nothing() {
+        let mut backoff = Backoff::new();
+        for cycle in 1..10 {
+            let now = 5 * cycle * SECOND;
+            backoff.turn(now, 0, 50_000);
+            backoff.turn(now + SECOND, 50_000, 0);
         }
         assert_eq!(backoff.stretch(10), 10);
     }
@@ -231,8 +276,8 @@ mod tests {
     #[test]
     fn a_few_pages_wanted_again_change_nothing() {
         let mut backoff = Backoff::new();
-        for _ in 0..1000 {
-            backoff.turn(100_000, 200);
+        for turn in 0..1000 {
+            backoff.turn(SECOND + turn, 100_000, 200);
         }
         assert_eq!(backoff.stretch(10), 10);
     }
@@ -240,12 +285,15 @@ mod tests {
     #[test]
     fn a_swing_of_the_load_is_allowed_after_it_came_back() {
         let mut allowance = Allowance::new();
-        assert_eq!(allowance.bytes(0), ALLOWANCE_BYTES);
-        allowance.review(10, 0);
-        allowance.note_released(100 << 20);
-        allowance.review(20, 100 << 20);
-        assert!(allowance.bytes(0) > 100 << 20);
-        allowance.review(30 + MEMORY_NANOSECONDS, 0);
-        assert_eq!(allowance.bytes(0), ALLOWANCE_BYTES);
+        assert_eq!(allowance.bytes(10 * SECOND, 0), ALLOWANCE_BYTES);
+        allowance.review(10 * SECOND, 0);
+        allowance.note_released(10 * SECOND, 100 << 20);
+        allowance.review(11 * SECOND, 100 << 20);
+        assert!(allowance.bytes(11 * SECOND, 0) > 100 << 20);
+        let later = 11 * SECOND + MEMORY + 1;
+        assert_eq!(allowance.bytes(later, 0), ALLOWANCE_BYTES);
+        allowance.note_released(later, 100 << 20);
+        allowance.review(later + SOON + 1, 100 << 20);
+        assert_eq!(allowance.bytes(later + SOON + 1, 0), ALLOWANCE_BYTES);
     }
 }

@@ -18,7 +18,7 @@ use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
 use crate::demand::Allowance;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
-use crate::os::{OutOfMemory, PAGE_BYTES};
+use crate::os::{self, OutOfMemory, PAGE_BYTES};
 use crate::page_heap::{PageHeap, PageHeapStats};
 use crate::page_map::PageMap;
 use crate::region::REGION_BYTES;
@@ -130,6 +130,9 @@ impl Heap {
             });
             // Libc may allocate in there: the heap is ready for it.
             self.attach();
+            if os::is_libc_set_up() {
+                os::find_thread_functions();
+            }
         }
     }
 

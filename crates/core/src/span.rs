@@ -169,7 +169,8 @@ impl Span {
         self.summary.set(0);
         self.live.set(0);
         self.fresh.set(0);
-        self.changed.set(0);
+        // What stood on its pages before can be given back.
+        self.changed.set((!clean).into());
         self.class.set(class.number() as u8);
         self.kind.set(SpanKind::Small as u8);
     }
@@ -268,6 +269,11 @@ impl Span {
     /// Was any object freed since [`Span::set_unchanged`]?
     pub fn is_changed(&self) -> bool {
         self.changed.get() != 0
+    }
+
+    /// Its free objects are to be looked at.
+    pub fn set_changed(&self) {
+        self.changed.set(1);
     }
 
     /// Its free objects have been looked at.

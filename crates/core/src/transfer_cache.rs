@@ -75,6 +75,7 @@ impl TransferCache {
         out[..count].copy_from_slice(&state.objects[..count]);
         state.objects.copy_within(count..old, 0);
         state.count -= count;
+        state.low.debit(count);
         count
     }
 

@@ -184,7 +184,10 @@ impl State {
         let count = span.unreserve(pages);
         self.live -= count;
         self.free += count;
-        if !refused {
+        if refused {
+            span.set_changed();
+            self.changed = true;
+        } else {
             let mut released = released_pages(map, span);
             pages.pages().for_each(|page| released.insert(page));
             set_released_pages(map, span, &released);

@@ -3,7 +3,11 @@
 //!
 //! Always: a list that is stopped is the lock holder's alone; it is set going
 //! again by writing its `top`, last. Of a list in use, `base` is its array's
-//! lowest word, and `end` is `base` plus its capacity.
+//! lowest word, and `end` is `base` plus its capacity, or less: see below.
+//!
+//! A list that goes down and up again between two turns of the scavenger looks
+//! as if it had not moved. So a turn sets `end` below the top: what comes back
+//! to the top has to take the slow way, once, and leaves word (`tripped`).
 
 use super::capacity::{Budget, Demand, MAX_CAPACITY, Overflow};
 use super::layout::{FIRST_ARRAY, SLOT_BYTES, STOPPED, SlotMemory};
@@ -30,6 +34,8 @@ struct List {
     seen_top: u32,
     still: u32,
     fewest: u32,
+    /// It came back to its top since then.
+    tripped: bool,
 }
 
 /// A set of classes, a bit each.
@@ -180,6 +186,7 @@ impl Slot {
     ) -> Option<usize> {
         let mut top = self.stop(class)?;
         let mut flushed = 0;
+        self.disarm(class);
         if self.length(class, top) >= self.list(class).demand.capacity as usize {
             match self.list(class).demand.overflow(class) {
                 Overflow::Grow(capacity) => top = self.make_room(tiers, class, top, capacity),
@@ -224,6 +231,24 @@ impl Slot {
 
     fn length(&self, class: SizeClass, top: u32) -> usize {
         (top - self.lists[class.number()].base) as usize / 8
+    }
+
+    /// Lets a stopped list be filled to its capacity again, and notes that it
+    /// is in use.
+    fn disarm(&mut self, class: SizeClass) {
+        let capacity = self.list(class).demand.capacity as usize;
+        self.list(class).tripped = true;
+        self.set_capacity(class, capacity);
+    }
+
+    /// Has whoever puts an object back on top of a list take the slow way. The
+    /// list may be going: who is at it just now may come through once more.
+    fn arm(&self, class: SizeClass, top: u32) {
+        let end = (top - 8).max(self.lists[class.number()].base);
+        // Relaxed: publishes nothing.
+        self.memory
+            .end(class.number())
+            .store(end, Ordering::Relaxed);
     }
 
     fn set_capacity(&mut self, class: SizeClass, capacity: usize) {
@@ -411,7 +436,8 @@ impl Slot {
                     moving = true;
                 }
             }
-            if !moving {
+            // The only thread is not in a sequence: it is here.
+            if !moving || os::is_single_threaded() {
                 return true;
             }
             if !os::membarrier_rseq() {
@@ -461,10 +487,15 @@ impl Slot {
         top
     }
 
+    /// Do its arrays take memory that is worth a system call?
+    fn has_arrays(&self) -> bool {
+        self.next_array > 2 * PAGE_BYTES as u32
+    }
+
     /// Where all lists are stopped and empty: gives the memory of their arrays
-    /// back, if it is worth a system call.
+    /// back.
     fn give_arrays_back(&mut self, tops: &mut [u32; CLASS_COUNT]) {
-        if self.next_array <= 2 * PAGE_BYTES as u32 || !self.memory.clear_arrays() {
+        if !self.has_arrays() || !self.memory.clear_arrays() {
             return;
         }
         self.next_array = FIRST_ARRAY;
@@ -484,7 +515,7 @@ impl Slot {
         self.turns += 1;
         let thinning = self.turns.is_multiple_of(TURNS);
         let (mut still, mut rich) = (0, 0);
-        let (mut in_use, mut holds) = (false, false);
+        let mut holds = false;
         for class in SizeClass::all() {
             let bit: ClassSet = 1 << class.number();
             // Relaxed: a glance at what others move.
@@ -497,13 +528,18 @@ impl Slot {
             }
             let length = self.length(class, top) as u32;
             let list = self.list(class);
-            if top != list.seen_top {
-                (list.seen_top, list.still) = (top, 0);
+            if top != list.seen_top || list.tripped {
+                (list.seen_top, list.still, list.tripped) = (top, 0, false);
             }
             list.still += 1;
             list.fewest = list.fewest.min(length);
-            in_use |= list.demand.capacity != 0;
-            holds |= length != 0;
+            // A list with room may be filled without anybody hearing of it.
+            let room = list.demand.capacity != 0;
+            holds |= length != 0 || room;
+            if length != 0 {
+                self.arm(class, top);
+            }
+            let list = self.list(class);
             if list.still as usize > TURNS {
                 if length != 0 || list.demand.capacity != 0 {
                     still |= bit;
@@ -517,7 +553,7 @@ impl Slot {
             }
         }
         if still | rich == 0 {
-            if !in_use && !holds && self.next_array != FIRST_ARRAY {
+            if !holds && self.has_arrays() {
                 self.drain(tiers);
             }
             return holds;

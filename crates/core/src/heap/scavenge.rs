@@ -17,15 +17,16 @@ use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
 
 /// Where something is in demand, less than this is not worth giving back, in
-/// pages.
+/// pages, all classes together.
 const WORTH_PAGES: usize = 256;
 
 /// Of the spans of a class in demand, only those are looked at of which this
 /// share of the objects is free: the others are the next to be used.
 const SPARSE_SHARE: usize = 2;
 
-/// Looking at all spans takes at most this share of the time of one CPU.
-const SWEEP_SHARE: u64 = 50;
+/// In a heap in demand, all spans are looked at again so much later for each of
+/// them, in nanoseconds: a look costs about a fiftieth of it.
+const SWEEP_PAUSE: u64 = 5_000;
 
 /// One in so many spans is looked at first, where each look delays the program.
 const SAMPLE_SPANS: usize = 16;
@@ -83,7 +84,7 @@ impl Heap {
         let page_turn = self.pages.turn();
         let released = page_turn.released + core::mem::take(&mut turns.released);
         let refaulted = page_turn.refaulted + refaulted;
-        turns.backoff.turn(released, refaulted);
+        turns.backoff.turn(os::now(), released, refaulted);
         let dirty = self.release_idle(&page_turn);
         holds || !swept || dirty
     }
@@ -93,6 +94,7 @@ impl Heap {
     fn sweep_idle(&self, turns: &mut Turns, classes: &[ClassTurn; CLASS_COUNT]) -> bool {
         let mut sweeps = [Sweep::None; CLASS_COUNT];
         let mut done = true;
+        let mut sparse = 0;
         for class in SizeClass::all() {
             let turn = &classes[class.number()];
             if !turn.changed || turn.free == 0 {
@@ -103,18 +105,21 @@ impl Heap {
             } else {
                 done = false;
                 let idle = (turn.idle * class.bytes() / PAGE_BYTES).saturating_sub(turn.released);
-                match idle {
-                    WORTH_PAGES.. => Sweep::Sparse(idle),
-                    _ => Sweep::None,
-                }
+                sparse += idle;
+                Sweep::Sparse(idle)
             };
+        }
+        for sweep in &mut sweeps {
+            if matches!(sweep, Sweep::Sparse(idle) if *idle == 0 || sparse < WORTH_PAGES) {
+                *sweep = Sweep::None;
+            }
         }
         if sweeps == [Sweep::None; CLASS_COUNT] {
             return done;
         }
-        let begin = os::now();
+        let now = os::now();
         // In a heap that is quiet as a whole, only what changed is left to do.
-        if !done && begin < turns.next_sweep {
+        if !done && now < turns.next_sweep {
             return false;
         }
         for class in SizeClass::all() {
@@ -122,7 +127,7 @@ impl Heap {
                 self.central[class.number()].set_unchanged();
             }
         }
-        self.each_changed_span(|span, class| {
+        let spans = self.each_changed_span(|span, class| {
             let sweep = &mut sweeps[class.number()];
             match *sweep {
                 Sweep::None => return true,
@@ -139,8 +144,7 @@ impl Heap {
             }
             !released.refused
         });
-        let end = os::now();
-        turns.next_sweep = end + (end - begin) * SWEEP_SHARE;
+        turns.next_sweep = now + spans as u64 * SWEEP_PAUSE;
         done
     }
 
@@ -211,8 +215,10 @@ impl Heap {
     }
 
     /// Calls `visit` with the small spans of which an object was freed since
-    /// they were looked at, until it returns false.
-    fn each_changed_span(&self, mut visit: impl FnMut(&'static Span, SizeClass) -> bool) {
+    /// they were looked at, until it returns false. Returns how many spans
+    /// there are up to there.
+    fn each_changed_span(&self, mut visit: impl FnMut(&'static Span, SizeClass) -> bool) -> usize {
+        let mut spans = 0;
         for (start, region) in self.map.regions() {
             if region.kind() != RegionKind::Parted {
                 continue;
@@ -222,12 +228,16 @@ impl Heap {
                     continue;
                 };
                 // Without a lock: whoever acts on it looks again.
-                if span.kind() == SpanKind::Small && span.is_changed() && !visit(span, span.class())
-                {
-                    return;
+                if span.kind() != SpanKind::Small {
+                    continue;
+                }
+                spans += 1;
+                if span.is_changed() && !visit(span, span.class()) {
+                    return spans;
                 }
             }
         }
+        spans
     }
 
     fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {
@@ -282,17 +292,20 @@ impl Heap {
         };
         let before = self.unused();
         let live = before.in_use.saturating_sub(before.in_spans);
-        let in_spans = before.in_spans.saturating_sub(still.kept_in_spans);
-        if before.free + in_spans <= still.allowance.bytes(live) {
+        still.kept_in_spans = still.kept_in_spans.min(before.in_spans);
+        let in_spans = before.in_spans - still.kept_in_spans;
+        let now = os::now();
+        let unused = before.free + in_spans;
+        if unused <= still.allowance.bytes(now, live) {
             return;
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
             refaulted += self.central[class.number()].turn().refaulted;
         }
-        still.allowance.review(os::now(), refaulted * PAGE_BYTES);
-        let allowed = still.allowance.bytes(live);
-        if before.free + in_spans <= allowed {
+        still.allowance.review(now, refaulted * PAGE_BYTES);
+        let allowed = still.allowance.bytes(now, live);
+        if unused <= allowed {
             return;
         }
         self.caches.drain(self.tiers());
@@ -303,7 +316,8 @@ impl Heap {
         }
         released.add(self.release_free());
         let mut still = self.standstill.lock();
-        still.allowance.note_released(released.pages * PAGE_BYTES);
+        let released = released.pages * PAGE_BYTES;
+        still.allowance.note_released(os::now(), released);
         still.kept_in_spans = self.unused().in_spans;
     }
 

@@ -12,8 +12,8 @@
 //! - Who finds it absent, in an allocation's slow path and with no lock held,
 //!   may make it *starting*, and then alone starts the thread. Never a free:
 //!   libc frees while it holds the lock that pthread_create(3) takes.
-//! - *Gone*: the main thread has ended, and the process ends with its last
-//!   thread: that must not be ours, so it returns.
+//! - *Gone*: the main thread ends, and the process ends with its last thread.
+//!   That must not be ours, so it returns, and the main thread waits for it.
 //!
 //! # Sleeping
 //! The thread sets `sleep` to *asleep*, takes another turn, and only then sleeps.
@@ -58,6 +58,9 @@ const START_BYTES: usize = 8 << 20;
 /// After a start that failed, so many slow allocations pass before the next.
 const START_PAUSE: u32 = 1 << 12;
 
+/// The same, where there was no other thread.
+const ALONE_PAUSE: u32 = 32;
+
 /// Wakes the thread: less may stay where it is.
 const WAKE_BYTES: usize = 256 << 10;
 
@@ -88,6 +91,8 @@ pub struct Scavenger {
     delay: AtomicU64,
     /// Will the end of the main thread be noticed?
     watching: AtomicBool,
+    /// The thread, while it is running.
+    thread: AtomicU64,
 }
 
 impl Scavenger {
@@ -101,6 +106,7 @@ impl Scavenger {
             pause: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
+            thread: AtomicU64::new(0),
         }
     }
 
@@ -134,15 +140,23 @@ impl Scavenger {
         }
         // SeqCst, both: in this order, against the thread's, which writes
         // `sleep`, looks at `state`, and sleeps only on what it has written.
-        self.state.store(GONE, Ordering::SeqCst);
+        let before = self.state.swap(GONE, Ordering::SeqCst);
         self.sleep.store(LEAVING, Ordering::SeqCst);
         os::futex_wake_one(&self.sleep);
+        if before == RUNNING {
+            // Relaxed: written before the state, which the swap has seen.
+            os::join_thread(self.thread.load(Ordering::Relaxed));
+        }
     }
 
     fn wake(&self) {
         // Relaxed: what the thread is woken for it sees under the locks.
-        self.sleep.store(AWAKE, Ordering::Relaxed);
-        os::futex_wake_one(&self.sleep);
+        let woken =
+            self.sleep
+                .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+        if woken.is_ok() {
+            os::futex_wake_one(&self.sleep);
+        }
     }
 
     /// In the child of a fork, where no thread is left but this one.
@@ -182,15 +196,27 @@ impl Scavenger {
         if mine.is_err() {
             return;
         }
-        self.pause.store(START_PAUSE, Ordering::Relaxed);
-        // Threads that have ended do not count, nor those before a fork.
+        // Threads that have ended do not count, nor those before a fork. The
+        // first may be about to begin: it allocates for it.
         let alone = os::thread_count() == Some(1);
-        if alone || !os::start_thread(entry) {
-            // A failure means that the main thread has ended meanwhile.
-            let _ =
-                self.state
-                    .compare_exchange(STARTING, ABSENT, Ordering::Relaxed, Ordering::Relaxed);
+        let pause = if alone { ALONE_PAUSE } else { START_PAUSE };
+        self.pause.store(pause, Ordering::Relaxed);
+        let started = match alone {
+            true => None,
+            false => os::start_thread(entry),
+        };
+        if let Some(thread) = started {
+            // Relaxed: published by the state.
+            self.thread.store(thread, Ordering::Relaxed);
         }
+        let next = if started.is_some() { RUNNING } else { ABSENT };
+        // Release: pairs with the swap in `leave`, for `thread`, and with the
+        // load in `run_scavenger`. A failure means that the main thread has
+        // ended meanwhile.
+        let _ = self
+            .state
+            .compare_exchange(STARTING, next, Ordering::Release, Ordering::Relaxed);
+        os::futex_wake_all(&self.state);
     }
 
     /// Bytes went through a slow path.
@@ -253,17 +279,11 @@ impl Heap {
     /// What the scavenger's thread does until it has to go.
     fn run_scavenger(&self) {
         let scavenger = &self.scavenger;
-        // Acquire: pairs with `leave`; a failure means that the main thread has
-        // ended already.
-        let began = scavenger.state.compare_exchange(
-            STARTING,
-            RUNNING,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if began.is_err() {
-            return;
+        // Acquire: pairs with the Release in `start`, which is not through yet.
+        while scavenger.state.load(Ordering::Acquire) == STARTING {
+            os::futex_wait(&scavenger.state, STARTING);
         }
+        os::leave_cpus_to_main_thread();
         let delay = scavenger.delay.load(Ordering::Relaxed);
         let turn = (delay / TURNS as u64).max(SHORTEST_TURN);
         os::name_thread(NAME, (turn / SLACK_SHARE) as usize);

@@ -128,14 +128,40 @@ pub unsafe fn protect(
 }
 
 /// Gives the pages of a range back to the system; they read as zeros from
-/// then on. False where the system refuses: the pages stay as they were.
+/// then on. False where the system refuses: the pages stay as they were, or
+/// some are given back. Pages that the program has locked (mlock(2)) are given
+/// back, too, and what comes in their place will be locked; but not those of a
+/// process that wants all its memory locked (mlockall(2), MCL_FUTURE).
 ///
 /// # Safety
 /// The range was mapped by this module and holds nothing that anybody needs.
 pub unsafe fn decommit(address: *mut u8, bytes: usize) -> bool {
-    let arguments = [address.addr(), bytes, libc::MADV_DONTNEED as usize, 0, 0, 0];
+    // SAFETY: by contract.
+    unsafe {
+        advise(address, bytes, libc::MADV_DONTNEED)
+            || !locks_everything() && advise(address, bytes, libc::MADV_DONTNEED_LOCKED)
+    }
+}
+
+unsafe fn advise(address: *mut u8, bytes: usize, advice: c_int) -> bool {
+    let arguments = [address.addr(), bytes, advice as usize, 0, 0, 0];
     // SAFETY: by contract.
     unsafe { call(libc::SYS_madvise, arguments) == 0 }
+}
+
+/// Is what the process maps locked into memory from the beginning? Such pages
+/// are refused to MADV_DONTNEED.
+#[cold]
+fn locks_everything() -> bool {
+    let Ok(page) = map(super::PAGE_BYTES, Protection::None) else {
+        return true;
+    };
+    // SAFETY: just mapped, and known to nobody else.
+    unsafe {
+        let taken = advise(page, super::PAGE_BYTES, libc::MADV_DONTNEED);
+        unmap(page, super::PAGE_BYTES);
+        !taken
+    }
 }
 
 /// Keeps a range out of core dumps. A refusal is of no consequence.

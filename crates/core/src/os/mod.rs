@@ -21,12 +21,12 @@ pub use linux::{
     register_membarrier_rseq, sleep_briefly, unmap, write_stderr, yield_now,
 };
 pub use process::{
-    at_fork, environment, is_secure_execution, is_single_threaded, lock_streams, possible_cpus,
-    reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
+    at_fork, environment, is_libc_set_up, is_secure_execution, is_single_threaded, lock_streams,
+    possible_cpus, reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
 };
 pub use thread::{
-    is_main_thread, name_thread, now, start_thread, thread_count, watch_main_thread,
-    watch_this_thread,
+    Thread, find_thread_functions, is_main_thread, join_thread, leave_cpus_to_main_thread,
+    name_thread, now, start_thread, thread_count, watch_main_thread, watch_this_thread,
 };
 pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};
 

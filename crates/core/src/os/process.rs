@@ -95,6 +95,13 @@ pub fn environment(name: &[u8]) -> Option<&'static [u8]> {
     }
 }
 
+/// Has libc set itself up? False for what the loader allocates before.
+pub fn is_libc_set_up() -> bool {
+    let variable = weak_address!("environ").cast::<*const *const c_char>();
+    // SAFETY: `environ` is a variable of libc's.
+    !variable.is_null() && unsafe { !(*variable).is_null() }
+}
+
 fn environment_block() -> Option<*const *const c_char> {
     let variable = weak_address!("environ").cast::<*const *const c_char>();
     if !variable.is_null() {

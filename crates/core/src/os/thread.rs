@@ -4,7 +4,7 @@
 use core::ffi::{c_int, c_void};
 use core::mem::{MaybeUninit, transmute};
 use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::linux::call;
 use super::process::weak_address;
@@ -12,26 +12,29 @@ use super::process::weak_address;
 /// What a thread runs.
 pub type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// The stack of the thread, of which little is ever touched. Static
-/// thread-local storage of all libraries comes out of it.
-const STACK_BYTES: usize = 256 << 10;
+/// The stack of the thread, of which little is ever touched; the second where
+/// the first is refused: static thread-local storage of all libraries comes out
+/// of it.
+const STACK_BYTES: [usize; 2] = [256 << 10, 8 << 20];
 
 /// The signals that libc uses itself, to cancel threads and to change the
 /// user of all of them: a thread that blocks these hangs the others.
 const LIBC_SIGNALS: u64 = 1 << 31 | 1 << 32;
 
-type AttrInit = extern "C" fn(*mut libc::pthread_attr_t) -> c_int;
-type AttrSet = extern "C" fn(*mut libc::pthread_attr_t, usize) -> c_int;
-type AttrSetInt = extern "C" fn(*mut libc::pthread_attr_t, c_int) -> c_int;
+type Attributes = *mut libc::pthread_attr_t;
+type AttrInit = extern "C" fn(Attributes) -> c_int;
+type AttrSet = extern "C" fn(Attributes, usize) -> c_int;
+type AttrSetInt = extern "C" fn(Attributes, c_int) -> c_int;
 type Create =
     extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, Entry, *mut c_void) -> c_int;
+type Join = extern "C" fn(libc::pthread_t, *mut *mut c_void) -> c_int;
 
-/// A function of libc's, or `return $otherwise` where it has none.
+/// A function of libc's, or `return` where it has none.
 macro_rules! weak_function {
-    ($name:literal, $type:ty, $otherwise:expr) => {{
+    ($name:literal, $type:ty $(, $otherwise:expr)?) => {{
         let address = weak_address!($name);
         if address.is_null() {
-            return $otherwise;
+            return $($otherwise)?;
         }
         // SAFETY: the address of the C function of that name, which has this
         // type (its manual page).
@@ -39,35 +42,85 @@ macro_rules! weak_function {
     }};
 }
 
-/// Starts a detached thread of the process with a small stack, with all signals
-/// blocked but libc's own. May allocate; must not be called with any lock held.
-/// False where libc or the system refuses, or there are no threads at all.
-pub fn start_thread(entry: Entry) -> bool {
-    let create = weak_function!("pthread_create", Create, false);
-    let init = weak_function!("pthread_attr_init", AttrInit, false);
-    let destroy = weak_function!("pthread_attr_destroy", AttrInit, false);
-    let set_stack = weak_function!("pthread_attr_setstacksize", AttrSet, false);
-    let set_detached = weak_function!("pthread_attr_setdetachstate", AttrSetInt, false);
+/// Libc's own pthread_create(3); null: not looked for yet, or not there.
+static CREATE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// Looks for libc's own pthread_create(3), behind any that the program defines:
+/// that may hold a lock while it allocates. To be called as soon as all libraries
+/// are there, since the loader has a lock while it runs their constructors, and
+/// this takes it. May allocate.
+pub fn find_thread_functions() {
+    if CREATE.load(Ordering::Relaxed).is_null() {
+        // SAFETY: a C string; RTLD_NEXT is what comes behind this library.
+        let create = unsafe { libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr()) };
+        // Relaxed: an address, which publishes nothing.
+        CREATE.store(create, Ordering::Relaxed);
+    }
+}
+
+/// A thread of the library's own, as libc knows it.
+pub type Thread = libc::pthread_t;
+
+/// Starts a thread of the process with a small stack, of the ordinary
+/// scheduling policy, with all signals blocked but libc's own. Keeps errno. May
+/// allocate; must not be called with any lock held. `None` where libc or the
+/// system refuses, or there are no threads at all.
+pub fn start_thread(entry: Entry) -> Option<Thread> {
+    let init = weak_function!("pthread_attr_init", AttrInit, None);
+    let destroy = weak_function!("pthread_attr_destroy", AttrInit, None);
+    let set_stack = weak_function!("pthread_attr_setstacksize", AttrSet, None);
+    let set_inherit = weak_function!("pthread_attr_setinheritsched", AttrSetInt, None);
+    let create = CREATE.load(Ordering::Relaxed);
+    if create.is_null() {
+        return None;
+    }
+    // SAFETY: the address of libc's function of that type (its manual page).
+    let create = unsafe { transmute::<*mut c_void, Create>(create) };
     let mut attributes = MaybeUninit::uninit();
-    let attributes: *mut libc::pthread_attr_t = attributes.as_mut_ptr();
-    if init(attributes) != 0 {
-        return false;
-    }
-    set_detached(attributes, libc::PTHREAD_CREATE_DETACHED);
-    set_stack(attributes, STACK_BYTES);
+    let attributes: Attributes = attributes.as_mut_ptr();
+    // SAFETY: errno's address is valid for the calling thread (errno(3)).
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let kept = *errno;
     let mut thread = 0;
-    let blocked = block_signals();
-    let mut result = create(&mut thread, attributes, entry, null_mut());
-    if result == libc::EINVAL {
-        // Thread-local storage does not fit in: as large as others' stacks.
+    let mut started = false;
+    if init(attributes) == 0 {
+        let inherits = set_inherit(attributes, libc::PTHREAD_EXPLICIT_SCHED) != 0;
+        let blocked = block_signals();
+        for stack in STACK_BYTES {
+            started = !inherits
+                && set_stack(attributes, stack) == 0
+                && create(&mut thread, attributes, entry, null_mut()) == 0;
+            if started {
+                break;
+            }
+        }
+        restore_signals(blocked);
         destroy(attributes);
-        init(attributes);
-        set_detached(attributes, libc::PTHREAD_CREATE_DETACHED);
-        result = create(&mut thread, attributes, entry, null_mut());
     }
-    restore_signals(blocked);
-    destroy(attributes);
-    result == 0
+    *errno = kept;
+    started.then_some(thread)
+}
+
+/// Waits for the end of a thread that [`start_thread`] started. At most once.
+pub fn join_thread(thread: Thread) {
+    let join = weak_function!("pthread_join", Join);
+    join(thread, null_mut());
+}
+
+/// Lets the calling thread run on every CPU that the main thread may run on.
+pub fn leave_cpus_to_main_thread() {
+    let mut set = [0_u64; 128];
+    let bytes = size_of_val(&set);
+    let place = set.as_mut_ptr().addr();
+    // SAFETY: the buffer is valid for the length given; the main thread's number
+    // is that of the process.
+    unsafe {
+        let main = call(libc::SYS_getpid, [0; 6]) as usize;
+        let length = call(libc::SYS_sched_getaffinity, [main, bytes, place, 0, 0, 0]);
+        if let Ok(length) = usize::try_from(length) {
+            call(libc::SYS_sched_setaffinity, [0, length, place, 0, 0, 0]);
+        }
+    }
 }
 
 fn change_signals(how: c_int, set: u64) -> u64 {
@@ -204,7 +257,9 @@ mod tests {
             BLOCKED.store(1 + u32::from(right), Ordering::Release);
             null_mut()
         }
-        assert!(start_thread(entry));
+        find_thread_functions();
+        let thread = start_thread(entry).expect("a thread");
+        join_thread(thread);
         while BLOCKED.load(Ordering::Acquire) == 0 {
             std::thread::yield_now();
         }

@@ -94,6 +94,9 @@ impl PageHeap {
         let whole = granules / REGION_GRANULES;
         super::end_span(map, start, granules);
         region_at(map, start).end();
+        each_region_part(map, start, whole * REGION_BYTES, |region, first, bytes| {
+            region.untouch(first, bytes);
+        });
         state.regions -= whole;
         state.used -= whole * REGION_GRANULES;
         let rest = granules % REGION_GRANULES;

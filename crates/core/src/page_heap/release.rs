@@ -74,7 +74,10 @@ impl PageHeap {
             self.mapped_regions.store(state.regions, Ordering::Relaxed);
             for index in 0..count {
                 let region = region_at(map, head.start() + index * REGION_BYTES);
-                state.runs_dirty.pages -= region.touched_pages();
+                let dirty = region.touched_pages();
+                state.runs_dirty.pages -= dirty;
+                let clean = REGION_BYTES / os::PAGE_BYTES - dirty;
+                state.released = state.released.saturating_sub(clean);
                 region.untouch(0, REGION_BYTES);
             }
             drop(state);
