@@ -1,7 +1,9 @@
 //! The allocators that are compared: where their libraries are.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use crate::build::root;
 
 /// An allocator, by its library and its settings.
 #[derive(Clone, Debug)]
@@ -93,17 +95,27 @@ impl Allocator {
         command.envs(self.settings.iter().copied());
     }
 
-    /// The version of its package, as dpkg has it.
+    /// The version of its package, as dpkg has it; ours with the commit.
     pub fn version(&self) -> String {
-        let Some(package) = self.package else {
-            return String::new();
+        let said = |program: &str, arguments: &[&str]| {
+            let out = Command::new(program)
+                .current_dir(root())
+                .args(arguments)
+                .stderr(Stdio::null())
+                .output();
+            let out = out.ok().filter(|out| out.status.success())?;
+            Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
         };
-        let out = Command::new("dpkg-query")
-            .args(["-W", "-f", "${Version}", package])
-            .output();
-        match out {
-            Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).into_owned(),
-            _ => "of unknown version".to_string(),
+        match self.package {
+            None => {
+                let commit = said("git", &["describe", "--always", "--dirty"]);
+                let version = env!("CARGO_PKG_VERSION");
+                commit.map_or(version.to_string(), |commit| {
+                    format!("{version} ({commit})")
+                })
+            }
+            Some(package) => said("dpkg-query", &["-W", "-f", "${Version}", package])
+                .unwrap_or("of unknown version".to_string()),
         }
     }
 }

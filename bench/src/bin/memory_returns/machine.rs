@@ -13,9 +13,8 @@ pub fn describe(allocators: &[Allocator]) -> Vec<String> {
     let memory = value(&meminfo, "MemTotal");
     let memory: u64 = memory.trim_end_matches("kB").trim().parse().unwrap_or(0);
     let thp = read("/sys/kernel/mm/transparent_hugepage/enabled");
-    let peers: Vec<String> = allocators
+    let names: Vec<String> = allocators
         .iter()
-        .filter(|allocator| allocator.package.is_some())
         .map(|allocator| format!("{} {}", allocator.name, allocator.version()))
         .collect();
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -26,7 +25,7 @@ pub fn describe(allocators: &[Allocator]) -> Vec<String> {
             kernel.trim(),
             chosen(&thp)
         ),
-        format!("Allocators: {}", peers.join(", ")),
+        format!("Allocators: {}", names.join(", ")),
     ]
 }
 
