@@ -8,10 +8,13 @@ pub const BUCKETS: usize = 40;
 pub const SLOWEST: usize = 20;
 
 /// A call that was among the slowest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slow {
     /// How long it took.
     pub ns: u64,
+    /// How much of it the thread ran on a CPU. The rest it waited, or another
+    /// thread had the CPU, or another virtual machine.
+    pub ran_ns: u64,
     /// How often the kernel gave the CPU to another thread during the call.
     pub preempted: u32,
     /// How often the call itself gave the CPU away: it waited for something.
@@ -22,6 +25,23 @@ pub struct Slow {
     pub free: bool,
 }
 
+impl Slow {
+    /// The time that is the call's own doing: all of it if it waited for
+    /// anything, else what it ran.
+    pub fn own_ns(&self) -> u64 {
+        if self.waited > 0 {
+            self.ns
+        } else {
+            self.ran_ns
+        }
+    }
+
+    /// The time that the machine took from it.
+    pub fn lost_ns(&self) -> u64 {
+        self.ns - self.own_ns()
+    }
+}
+
 /// The latencies of many calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
@@ -29,10 +49,10 @@ pub struct Latencies {
     pub latencies: String,
     /// Calls in bucket n took at least 2^n ns and less than 2^(n+1).
     pub buckets: Vec<u64>,
-    /// The slowest calls in which the thread was not preempted, slowest first.
+    /// The slowest calls by their own time, slowest first.
     pub slowest: Vec<Slow>,
-    /// The slowest calls in which it was: what the machine's noise costs.
-    pub preempted: Vec<Slow>,
+    /// The calls from which the machine took most, most first.
+    pub disturbed: Vec<Slow>,
 }
 
 impl Latencies {
@@ -42,7 +62,7 @@ impl Latencies {
             latencies: name.to_string(),
             buckets: vec![0; BUCKETS],
             slowest: Vec::with_capacity(SLOWEST + 1),
-            preempted: Vec::with_capacity(SLOWEST + 1),
+            disturbed: Vec::with_capacity(SLOWEST + 1),
         }
     }
 
@@ -54,16 +74,8 @@ impl Latencies {
 
     /// Keeps a call, which has been counted, if it is among the slowest.
     pub fn keep(&mut self, slow: Slow) {
-        let list = if slow.preempted > 0 {
-            &mut self.preempted
-        } else {
-            &mut self.slowest
-        };
-        let place = list.partition_point(|other| other.ns >= slow.ns);
-        if place < SLOWEST {
-            list.insert(place, slow);
-            list.truncate(SLOWEST);
-        }
+        keep_in(&mut self.slowest, slow, Slow::own_ns);
+        keep_in(&mut self.disturbed, slow, Slow::lost_ns);
     }
 
     /// Adds what another thread measured.
@@ -71,8 +83,11 @@ impl Latencies {
         for (sum, count) in self.buckets.iter_mut().zip(&other.buckets) {
             *sum += count;
         }
-        for slow in other.slowest.iter().chain(&other.preempted) {
-            self.keep(*slow);
+        for slow in &other.slowest {
+            keep_in(&mut self.slowest, *slow, Slow::own_ns);
+        }
+        for slow in &other.disturbed {
+            keep_in(&mut self.disturbed, *slow, Slow::lost_ns);
         }
     }
 
@@ -81,25 +96,29 @@ impl Latencies {
         self.buckets.iter().sum()
     }
 
-    /// The slowest call in which the thread was not preempted.
+    /// The own time of the slowest call.
     pub fn worst_ns(&self) -> u64 {
-        self.slowest.first().map_or(0, |slow| slow.ns)
+        self.slowest.first().map_or(0, Slow::own_ns)
+    }
+
+    /// The most that the machine took from a call.
+    pub fn most_lost_ns(&self) -> u64 {
+        self.disturbed.first().map_or(0, Slow::lost_ns)
+    }
+}
+
+/// Puts a call into a list that is sorted by `key`, largest first.
+fn keep_in(list: &mut Vec<Slow>, slow: Slow, key: fn(&Slow) -> u64) {
+    let place = list.partition_point(|other| key(other) >= key(&slow));
+    if place < SLOWEST {
+        list.insert(place, slow);
+        list.truncate(SLOWEST);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn slow(ns: u64, preempted: u32) -> Slow {
-        Slow {
-            ns,
-            preempted,
-            waited: 0,
-            faults: 0,
-            free: false,
-        }
-    }
 
     #[test]
     fn a_call_is_counted_by_its_power_of_two() {
@@ -114,17 +133,37 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_calls_are_kept_in_order_and_apart_from_preempted_ones() {
+    fn a_call_that_waited_owns_all_of_its_time_and_another_what_it_ran() {
+        let mut slow = Slow {
+            ns: 900,
+            ran_ns: 100,
+            preempted: 1,
+            ..Slow::default()
+        };
+        assert_eq!((slow.own_ns(), slow.lost_ns()), (100, 800));
+        slow.waited = 1;
+        assert_eq!((slow.own_ns(), slow.lost_ns()), (900, 0));
+    }
+
+    #[test]
+    fn the_slowest_calls_are_kept_in_order_by_own_and_by_lost_time() {
+        let call = |ns, ran_ns| Slow {
+            ns,
+            ran_ns,
+            ..Slow::default()
+        };
         let mut one = Latencies::new("one");
         let mut two = Latencies::new("two");
         for n in 0..100 {
-            one.keep(slow(n * 2, 0));
-            two.keep(slow(n * 2 + 1, u32::from(n % 2 == 0)));
+            one.keep(call(n * 2, n * 2));
+            two.keep(call(n * 2 + 1000, n * 2 + 1));
         }
         one.add(&two);
-        assert_eq!(one.slowest.len(), SLOWEST);
-        assert_eq!(one.worst_ns(), 199);
-        assert!(one.slowest.is_sorted_by(|a, b| a.ns >= b.ns));
-        assert_eq!(one.preempted[0].ns, 197);
+        assert_eq!((one.slowest.len(), one.disturbed.len()), (SLOWEST, SLOWEST));
+        assert_eq!((one.worst_ns(), one.most_lost_ns()), (199, 999));
+        assert!(
+            one.slowest
+                .is_sorted_by_key(|slow| u64::MAX - slow.own_ns())
+        );
     }
 }

@@ -1,16 +1,20 @@
 //! How long each malloc and free takes while another thread's memory goes back.
 //!
-//! A call that took long is told apart by the kernel's counters of the thread:
-//! preempted (an involuntary context switch: the machine's doing) or not. The
-//! counters are read again after whatever took more than [`REFRESH_NS`], in a
-//! call or between two, so a switch is never blamed on a later call: no thread
-//! loses its CPU and gets it back in less.
+//! Of a call that took long, what the thread ran is told apart from what it
+//! lost (another thread had the CPU, or another virtual machine: the kernel's
+//! clock of a thread leaves both out), and from waiting (the kernel counts how
+//! often a thread gave its CPU away itself). Clock and counters are read after
+//! whatever took more than [`REFRESH_NS`], in a call or between two, and each
+//! [`REFRESH_CALLS`]; in between the thread ran all the time, since nobody loses
+//! a CPU and gets it back in less.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::time::ClockId;
 use thmalloc_bench::latency::{Latencies, Slow};
 
 use crate::object::{ALLOCATOR, Calls, HEAD_BYTES, NOTHING, write_head};
@@ -18,6 +22,7 @@ use crate::random::{Random, Sizes};
 use crate::telling::print;
 
 const REFRESH_NS: u64 = 2_000;
+const REFRESH_CALLS: u32 = 1_000;
 /// Objects that each timing thread has.
 const OBJECTS: usize = 2000;
 
@@ -61,9 +66,11 @@ impl Timers {
     }
 }
 
-/// The kernel's counters of a thread.
+/// The kernel's clock and counters of a thread at a moment.
 #[derive(Clone, Copy)]
 struct Counters {
+    at: Instant,
+    ran_ns: u64,
     preempted: u32,
     waited: u32,
     faults: u32,
@@ -72,10 +79,29 @@ struct Counters {
 impl Counters {
     fn read() -> Counters {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("this thread's counters");
+        let ran = ClockId::CLOCK_THREAD_CPUTIME_ID
+            .now()
+            .expect("this thread's clock");
         Counters {
+            at: Instant::now(),
+            ran_ns: ran.num_nanoseconds() as u64,
             preempted: usage.involuntary_context_switches() as u32,
             waited: usage.voluntary_context_switches() as u32,
             faults: usage.minor_page_faults() as u32,
+        }
+    }
+
+    /// What a call was that began at `start` and took `ns`, and that ended just
+    /// before `now`; from `self` to its start the thread ran.
+    fn call(&self, start: Instant, ns: u64, now: &Counters, free: bool) -> Slow {
+        let before = self.ran_ns + (start - self.at).as_nanos() as u64;
+        Slow {
+            ns,
+            ran_ns: now.ran_ns.saturating_sub(before).min(ns),
+            preempted: now.preempted - self.preempted,
+            waited: now.waited - self.waited,
+            faults: now.faults - self.faults,
+            free,
         }
     }
 }
@@ -85,6 +111,8 @@ struct Timer {
     random: Random,
     latencies: Latencies,
     counters: Counters,
+    /// Calls since the counters were read.
+    calls_since: u32,
     /// When the last call ended.
     last: Instant,
     counting: bool,
@@ -97,6 +125,7 @@ impl Timer {
             random: Random::new(1000 + number),
             latencies: Latencies::new(""),
             counters: Counters::read(),
+            calls_since: 0,
             last: Instant::now(),
             counting: false,
         }
@@ -133,8 +162,11 @@ impl Timer {
 
     fn time<T>(&mut self, free: bool, call: impl FnOnce(Calls) -> T) -> T {
         let start = Instant::now();
-        if (start - self.last).as_nanos() as u64 > REFRESH_NS {
+        self.calls_since += 1;
+        let pause = (start - self.last).as_nanos() as u64;
+        if pause > REFRESH_NS || self.calls_since > REFRESH_CALLS {
             self.counters = Counters::read();
+            self.calls_since = 0;
         }
         let start = Instant::now();
         let result = call(self.calls);
@@ -146,15 +178,11 @@ impl Timer {
         if ns > REFRESH_NS {
             let now = Counters::read();
             if self.counting {
-                self.latencies.keep(Slow {
-                    ns,
-                    preempted: now.preempted - self.counters.preempted,
-                    waited: now.waited - self.counters.waited,
-                    faults: now.faults - self.counters.faults,
-                    free,
-                });
+                self.latencies
+                    .keep(self.counters.call(start, ns, &now, free));
             }
             self.counters = now;
+            self.calls_since = 0;
         }
         self.last = Instant::now();
         result

@@ -1,5 +1,7 @@
 //! The results as tables.
 
+use thmalloc_bench::latency::Latencies;
+
 use crate::bars::{self, Row};
 use crate::results::Results;
 use crate::run::Seen;
@@ -62,7 +64,8 @@ pub fn tables(results: &Results, rows: &[Row]) -> Vec<(&'static str, Table)> {
     }
     if !results.timed.on.is_empty() {
         tables.push((
-            "Calls by how long they took, all rounds; then the slowest of each round in µs",
+            "Calls by how long they took, all rounds; then the slowest of each round in µs: \
+             what it ran or waited, and what it lost to other threads and machines",
             latencies(results),
         ));
     }
@@ -182,24 +185,18 @@ fn latencies(results: &Results) -> Table {
         }
     }
     for (number, _) in timed.on.iter().enumerate() {
-        let slowest = |what: &str, pick: fn(&thmalloc_bench::latency::Latencies) -> u64| {
+        let slowest = |what: &str, pick: fn(&Latencies) -> u64| {
             let cells = kinds.map(|kind| {
                 kind.get(number).map_or("–".to_string(), |round| {
                     format!("{:.0}", pick(round) as f64 / 1e3)
                 })
             });
-            [format!("round {}, slowest{what}", number + 1)]
+            [format!("round {}, most {what}", number + 1)]
                 .into_iter()
                 .chain(cells)
         };
-        table.row(slowest("", |round| round.worst_ns()));
-        table.row(slowest(" that waited", |round| {
-            let waited = round.slowest.iter().find(|slow| slow.waited > 0);
-            waited.map_or(0, |slow| slow.ns)
-        }));
-        table.row(slowest(", preempted", |round| {
-            round.preempted.first().map_or(0, |slow| slow.ns)
-        }));
+        table.row(slowest("own time", Latencies::worst_ns));
+        table.row(slowest("lost to the machine", Latencies::most_lost_ns));
     }
     table
 }
