@@ -142,7 +142,7 @@ impl Backoff {
 
 /// What a process without a scavenger's thread may leave unused, in bytes, or
 /// a share of what it uses, if that is more.
-const ALLOWANCE_BYTES: usize = 4 << 20;
+const ALLOWANCE_BYTES: usize = 2 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
 /// What was wanted again longer ago than this, in nanoseconds, says nothing any

@@ -38,8 +38,8 @@ use scavenger::Scavenger;
 /// What a process without a scavenger's thread remembers of giving back.
 struct Standstill {
     allowance: Allowance,
-    /// Bytes unused in spans that could not be given back the last time.
-    kept_in_spans: usize,
+    /// How many samples of spans were taken.
+    samples: usize,
 }
 
 /// All tiers of a heap.
@@ -91,7 +91,7 @@ impl Heap {
                 Rank::Heap,
                 Standstill {
                     allowance: Allowance::new(),
-                    kept_in_spans: 0,
+                    samples: 0,
                 },
             ),
             scavenger: Scavenger::new(),

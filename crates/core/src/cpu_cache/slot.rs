@@ -36,6 +36,37 @@ struct List {
     fewest: u32,
     /// It came back to its top since then.
     tripped: bool,
+    /// It was thinned out, and has not run empty since.
+    thinned: bool,
+    /// The logarithm of how many occasions to thin it out pass between two that
+    /// are taken: more each time that it ran empty afterwards.
+    patience: u32,
+    /// Occasions still to pass.
+    waits: u32,
+}
+
+/// The most patience: with the usual delay, ten seconds.
+const MAX_PATIENCE: u32 = 5;
+
+impl List {
+    /// It ran empty.
+    fn note_empty(&mut self) {
+        self.fewest = 0;
+        if core::mem::take(&mut self.thinned) {
+            self.patience = (self.patience + 1).min(MAX_PATIENCE);
+        }
+    }
+
+    /// An occasion to thin it out: is it to be taken?
+    fn is_due(&mut self) -> bool {
+        if self.waits != 0 {
+            self.waits -= 1;
+            return false;
+        }
+        self.waits = (1 << self.patience) - 1;
+        self.thinned = true;
+        true
+    }
 }
 
 /// A set of classes, a bit each.
@@ -150,7 +181,7 @@ impl Slot {
                 zero: false,
             }));
         }
-        self.list(class).fewest = 0;
+        self.list(class).note_empty();
         let wanted = self.list(class).demand.underflow(class);
         let top = self.make_room(tiers, class, top, wanted);
         let mut objects = [0; MAX_BATCH];
@@ -545,7 +576,7 @@ impl Slot {
                     still |= bit;
                 }
             } else if thinning {
-                if list.fewest as usize > class.batch() {
+                if list.fewest as usize > class.batch() && list.is_due() {
                     rich |= bit;
                 } else {
                     list.fewest = length;

@@ -12,7 +12,7 @@ use crate::central::ClassTurn;
 use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
-use crate::region::{REGION_GRANULES, RegionKind};
+use crate::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
 
@@ -28,8 +28,9 @@ const SPARSE_SHARE: usize = 2;
 /// them, in nanoseconds: a look costs about a fiftieth of it.
 const SWEEP_PAUSE: u64 = 5_000;
 
-/// One in so many spans is looked at first, where each look delays the program.
-const SAMPLE_SPANS: usize = 16;
+/// Where each look delays the program, a span in so many regions at most is
+/// looked at first.
+const SAMPLE_REGIONS: usize = 128;
 
 /// What the scavenger's thread remembers from turn to turn.
 pub struct Turns {
@@ -257,11 +258,7 @@ impl Heap {
             let _still = self.standstill.lock();
             self.caches.drain(self.tiers());
         }
-        let mut released = Released::default();
-        self.each_changed_span(|span, class| {
-            released.add(self.release_in_span(span, class));
-            !released.refused
-        });
+        let mut released = self.release_in_spans();
         released.add(self.release_free());
         released.pages * PAGE_BYTES
     }
@@ -292,11 +289,8 @@ impl Heap {
         };
         let before = self.unused();
         let live = before.in_use.saturating_sub(before.in_spans);
-        still.kept_in_spans = still.kept_in_spans.min(before.in_spans);
-        let in_spans = before.in_spans - still.kept_in_spans;
         let now = os::now();
-        let unused = before.free + in_spans;
-        if unused <= still.allowance.bytes(now, live) {
+        if before.free + before.in_spans <= still.allowance.bytes(now, live) {
             return;
         }
         let mut refaulted = self.pages.turn().refaulted;
@@ -305,41 +299,57 @@ impl Heap {
         }
         still.allowance.review(now, refaulted * PAGE_BYTES);
         let allowed = still.allowance.bytes(now, live);
-        if unused <= allowed {
+        let mut in_spans = 0;
+        if before.in_spans > allowed {
+            still.samples += 1;
+            let sample = still.samples;
+            drop(still);
+            in_spans = self.sample_spans(sample);
+            still = self.standstill.lock();
+        }
+        if before.free + in_spans <= allowed {
             return;
         }
         self.caches.drain(self.tiers());
         drop(still);
         let mut released = Released::default();
         if in_spans > allowed / 2 {
-            released.add(self.sweep_if_worth(allowed / 4));
+            released.add(self.release_in_spans());
         }
         released.add(self.release_free());
         let mut still = self.standstill.lock();
         let released = released.pages * PAGE_BYTES;
         still.allowance.note_released(os::now(), released);
-        still.kept_in_spans = self.unused().in_spans;
     }
 
-    /// Looks at all changed spans, if a sample of them lets expect that more
-    /// than so many bytes can be given back there.
-    fn sweep_if_worth(&self, bytes: usize) -> Released {
-        let mut sample = Released::default();
-        let mut rest = Released::default();
+    /// Gives back the pages of all changed spans that hold no live object.
+    fn release_in_spans(&self) -> Released {
+        let mut released = Released::default();
         self.each_changed_span(|span, class| {
-            if is_sample(span) {
-                sample.add(self.release_in_span(span, class));
-            }
-            !sample.refused
+            released.add(self.release_in_span(span, class));
+            !released.refused
         });
-        if !sample.refused && sample.pages * SAMPLE_SPANS * PAGE_BYTES > bytes {
-            self.each_changed_span(|span, class| {
-                rest.add(self.release_in_span(span, class));
-                !rest.refused
-            });
+        released
+    }
+
+    /// The same for a few of them, others for each number. Returns how many
+    /// bytes that lets expect of all.
+    fn sample_spans(&self, number: usize) -> usize {
+        let regions = self.pages.mapped_bytes() / REGION_BYTES;
+        let stride = regions.div_ceil(SAMPLE_REGIONS);
+        let mut pages = 0;
+        let parted = self.map.regions();
+        let parted = parted.filter(|(_, region)| region.kind() == RegionKind::Parted);
+        for (start, _) in parted.skip(number % stride.max(1)).step_by(stride.max(1)) {
+            let granule = (number / stride.max(1) + start / REGION_BYTES) % REGION_GRANULES;
+            if let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES)
+                && span.kind() == SpanKind::Small
+                && span.is_changed()
+            {
+                pages += self.release_in_span(span, span.class()).pages;
+            }
         }
-        rest.add(sample);
-        rest
+        pages * REGION_GRANULES * stride * PAGE_BYTES
     }
 }
 
@@ -354,12 +364,4 @@ struct Unused {
 fn is_sparse(span: &Span, class: SizeClass) -> bool {
     let objects = class.info().objects as usize;
     (objects - span.live().min(objects)) * SPARSE_SHARE > objects
-}
-
-/// One in [`SAMPLE_SPANS`], all over the address space (multiplication by the
-/// golden ratio spreads neighbours: Knuth, "Sorting and Searching", 6.4).
-fn is_sample(span: &Span) -> bool {
-    let number = (span.start() / GRANULE_BYTES) as u32;
-    let hash = (number.wrapping_mul(0x9e37_79b1) >> 16) as usize;
-    hash.is_multiple_of(SAMPLE_SPANS)
 }
