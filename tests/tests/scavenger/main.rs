@@ -9,6 +9,7 @@ use std::process::Command;
 use thmalloc_tests::{Build, Mode, Outcome, compile, hang_guard, on_thmalloc, run};
 
 mod fire;
+mod memory;
 mod thread;
 
 /// A command that runs the program on the library with more options than the
