@@ -21,6 +21,14 @@ bars are held to what a process has above that. *Live* are the bytes that the
 program asked for and has not freed; *its pages* are the distinct 4 KiB pages in
 which they lie, each counted once. For scattered survivors the bar is taken from
 these pages alone, which is less than live bytes and pages together.
+
+An *idle* process is looked at for five seconds: context switches and time on a
+CPU of all its threads, as the kernel counts them. *Throughput* and *page faults*
+are those of the same work with `THMALLOC_CONF=release_delay=off`; where other
+programs run meanwhile, operations per CPU second remain comparable. A call's
+*own time* is what it ran or, if it waited for anything, all of it; what other
+threads or other virtual machines took from it is *lost*. Calls that do nothing
+show what the machine adds.
 ";
 
 /// Everything, for the terminal.
@@ -38,7 +46,12 @@ pub fn markdown(results: &Results, rows: &[Row], machine: &[String]) -> String {
     for line in machine {
         text += &format!("- {line}\n");
     }
-    for (title, table) in tables(results, rows).into_iter().rev() {
+    let mut tables = tables(results, rows);
+    // On a terminal what matters most stands last, in a document first.
+    if !rows.is_empty() {
+        tables.rotate_right(1);
+    }
+    for (title, table) in tables {
         text += &format!("\n## {title}\n\n{}", table.markdown());
     }
     text
@@ -52,6 +65,10 @@ pub fn tables(results: &Results, rows: &[Row]) -> Vec<(&'static str, Table)> {
             "Anonymous memory in MiB: before the load, at its peak, 1 s and 10 s after it was gone",
             memory(&results.seen),
         ));
+        tables.push((
+            "MiB above what there was before the load, 1 s / 10 s after it was gone",
+            overview(&results.seen),
+        ));
     }
     if !results.faults.is_empty() {
         tables.push(("Page faults of sawtooth loads", faults(results)));
@@ -64,8 +81,7 @@ pub fn tables(results: &Results, rows: &[Row]) -> Vec<(&'static str, Table)> {
     }
     if !results.timed.on.is_empty() {
         tables.push((
-            "Calls by how long they took, all rounds; then the slowest of each round in µs: \
-             what it ran or waited, and what it lost to other threads and machines",
+            "Calls by how long they took, in all rounds, and the slowest of each round in µs",
             latencies(results),
         ));
     }
@@ -114,6 +130,37 @@ fn memory(all: &[Seen]) -> Table {
             known(seen.live),
             known(seen.page_bytes),
         ]);
+    }
+    table
+}
+
+/// A row a scenario, a column an allocator.
+fn overview(all: &[Seen]) -> Table {
+    let distinct = |name: fn(&Seen) -> &String| {
+        let mut names: Vec<&String> = Vec::new();
+        for seen in all {
+            if !names.contains(&name(seen)) {
+                names.push(name(seen));
+            }
+        }
+        names
+    };
+    let allocators = distinct(|seen| &seen.allocator);
+    let head = allocators.iter().map(|name| name.as_str());
+    let mut table = Table::new(["scenario"].into_iter().chain(head));
+    for scenario in distinct(|seen| &seen.scenario) {
+        let cell = |allocator: &&String| {
+            let mut of_scenario = all.iter().filter(|seen| seen.scenario == *scenario);
+            let seen = of_scenario.find(|seen| seen.allocator == **allocator);
+            let above =
+                |seen: &Seen, bytes: u64| (bytes as f64 - seen.start as f64) / f64::from(1 << 20);
+            seen.map_or("–".to_string(), |seen| {
+                let (soon, late) = (above(seen, seen.after_1s), above(seen, seen.after_10s));
+                format!("{soon:.0} / {late:.0}")
+            })
+        };
+        let cells = allocators.iter().map(cell);
+        table.row([scenario.clone()].into_iter().chain(cells));
     }
     table
 }
@@ -217,4 +264,49 @@ fn held(rows: &[Row]) -> Table {
         table.row([&row.what, &row.measured, &row.bar, holds]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overview_has_a_row_a_scenario_and_a_column_an_allocator() {
+        let seen = |scenario: &str, allocator: &str, after_1s: u64| Seen {
+            scenario: scenario.to_string(),
+            allocator: allocator.to_string(),
+            start: 10 << 20,
+            after_1s: after_1s << 20,
+            after_10s: 11 << 20,
+            ..Seen::default()
+        };
+        let all = [
+            seen("large", "thmalloc", 12),
+            seen("large", "glibc", 99),
+            seen("redis", "thmalloc", 9),
+        ];
+        let expected = "scenario  thmalloc   glibc\n\
+                        large        2 / 1  89 / 1\n\
+                        redis       -1 / 1       –\n";
+        assert_eq!(overview(&all).text(), expected);
+    }
+
+    #[test]
+    fn a_document_begins_with_the_bars_and_a_terminal_ends_with_them() {
+        let results = Results {
+            seen: vec![Seen::default()],
+            ..Results::default()
+        };
+        let rows = [Row {
+            what: "what".to_string(),
+            measured: "measured".to_string(),
+            bar: "bar".to_string(),
+            holds: false,
+        }];
+        let document = markdown(&results, &rows, &["a machine".to_string()]);
+        assert!(document.find("## Bars") < document.find("## Anonymous"));
+        assert!(document.contains("- a machine\n") && document.contains("DOES NOT HOLD"));
+        let terminal = text(&results, &rows);
+        assert!(terminal.find("\nBars") > terminal.find("\nAnonymous"));
+    }
 }

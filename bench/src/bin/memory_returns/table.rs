@@ -35,7 +35,7 @@ impl Table {
         let mut cells = self.rows[1..].iter().filter_map(|row| row.get(column));
         cells.all(|cell| {
             cell.chars()
-                .all(|c| c.is_ascii_digit() || " .,–".contains(c))
+                .all(|c| c.is_ascii_digit() || " .,/–-".contains(c))
         })
     }
 
