@@ -44,7 +44,8 @@ pub enum RegionKind {
 pub struct Region {
     touched: [Field<u64>; PAGE_WORDS],
     kind: Field<u8>,
-    _unused: Field<u8>,
+    /// What the system was told about hugepages here: see `page_heap/huge.rs`.
+    pub huge: Field<u8>,
     /// Where the page heap lists it while it is parted; see there.
     pub longest_hole: Field<u8>,
     /// The same: see there.
@@ -59,6 +60,8 @@ pub struct Region {
     start: Field<usize>,
     before: Link<Region>,
     after: Link<Region>,
+    /// Was it in dense use when the scavenger came by?
+    pub was_dense: Field<u8>,
 }
 
 impl Linked for Region {

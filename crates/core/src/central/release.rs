@@ -76,6 +76,9 @@ impl CentralFreeList {
         span: &'static Span,
     ) -> Option<Released> {
         let pages = self.state.lock().reserve(below.map, class, span)?;
+        if let Some(region) = below.map.region_of(span.start()) {
+            below.pages.before_release_inside(region);
+        }
         let refused = pages.runs().any(|(first, count)| {
             let start = span.start() + first * PAGE_BYTES;
             !decommit(start, count * PAGE_BYTES)

@@ -12,7 +12,7 @@ use crate::central::ClassTurn;
 use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
-use crate::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
+use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
 
@@ -32,6 +32,20 @@ const SWEEP_PAUSE: u64 = 5_000;
 /// looked at first.
 const SAMPLE_REGIONS: usize = 128;
 
+/// A heap of which less is in use fits into what the processor knows of 4 KiB
+/// pages (its second-level TLB, 1500 to 3000 of them, and the caches of page
+/// tables): a random walk over 64 MiB gains 16 % by hugepages, over 2 GiB 39 %.
+const DENSE_HEAP_BYTES: usize = 64 << 20;
+
+/// A region is dense if at most this share of it is free.
+const DENSE_SHARE: usize = 16;
+
+/// The time from one look at all regions to the next, in nanoseconds.
+const DENSE_PAUSE: u64 = 3_000_000_000;
+
+/// Regions looked at in a turn.
+const DENSE_LOOKS: usize = 64;
+
 /// What the scavenger's thread remembers from turn to turn.
 pub struct Turns {
     backoff: Backoff,
@@ -39,6 +53,11 @@ pub struct Turns {
     released: usize,
     /// When all spans may be looked at again.
     next_sweep: u64,
+    /// Up to where regions were looked at for being dense, and when that began.
+    dense_hand: usize,
+    dense_began: u64,
+    /// Regions in dense use that may become hugepages, in that look.
+    dense_found: usize,
 }
 
 impl Turns {
@@ -48,6 +67,9 @@ impl Turns {
             backoff: Backoff::new(),
             released: 0,
             next_sweep: 0,
+            dense_hand: 0,
+            dense_began: 0,
+            dense_found: 0,
         }
     }
 
@@ -87,7 +109,66 @@ impl Heap {
         let refaulted = page_turn.refaulted + refaulted;
         turns.backoff.turn(os::now(), released, refaulted);
         let dirty = self.release_idle(&page_turn);
-        holds || !swept || dirty
+        let dense = self.collapse_dense(turns);
+        holds || !swept || dirty || dense
+    }
+
+    /// Makes hugepages of regions that were in dense use when it came by last,
+    /// too: one in a turn at most. Returns whether there may be more.
+    fn collapse_dense(&self, turns: &mut Turns) -> bool {
+        if !self.pages.may_collapse() || self.pages.usage().0 < DENSE_HEAP_BYTES {
+            return false;
+        }
+        if turns.dense_hand == 0 {
+            let now = os::now();
+            if now - turns.dense_began < DENSE_PAUSE {
+                return turns.dense_found != 0;
+            }
+            turns.dense_began = now;
+            turns.dense_found = 0;
+        }
+        let (mut seen, mut collapsed) = (0, false);
+        for (start, region) in self.map.regions() {
+            if start < turns.dense_hand || region.kind() != RegionKind::Parted {
+                continue;
+            }
+            if collapsed || seen == DENSE_LOOKS {
+                turns.dense_hand = start;
+                return true;
+            }
+            seen += 1;
+            let dense = !self.pages.is_settled(region) && self.is_dense(start, region);
+            if dense && region.was_dense.get() != 0 {
+                let _still = self.standstill.lock();
+                if self.is_dense(start, region) {
+                    self.pages.collapse(region, start);
+                    collapsed = true;
+                }
+            }
+            turns.dense_found += usize::from(dense && !collapsed);
+            region.was_dense.set(dense.into());
+        }
+        turns.dense_hand = 0;
+        turns.dense_found != 0
+    }
+
+    /// Are nearly all bytes of a region those of objects, handed out or cached?
+    fn is_dense(&self, start: usize, region: &Region) -> bool {
+        if region.kind() != RegionKind::Parted || region.used_count() != REGION_GRANULES {
+            return false;
+        }
+        let mut bytes = 0;
+        for granule in 0..REGION_GRANULES {
+            let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES) else {
+                return false;
+            };
+            bytes += match span.kind() {
+                SpanKind::Small => span.live() * span.class().bytes(),
+                SpanKind::Large => span.large_bytes().min(REGION_BYTES),
+                SpanKind::Free | SpanKind::Inner => 0,
+            };
+        }
+        bytes >= REGION_BYTES - REGION_BYTES / DENSE_SHARE
     }
 
     /// Looks at the spans of the classes that have idle objects. Returns whether

@@ -10,11 +10,13 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
 compile_error!("thmalloc runs on Linux x86-64 with glibc");
 
+mod hugepages;
 mod linux;
 mod process;
 mod thread;
 mod x86_64;
 
+pub use hugepages::{HugePages, collapse, forbid_hugepages, huge_pages, split_hugepage};
 pub use linux::{
     Protection, abort, decommit, do_not_dump, futex_wait, futex_wait_for, futex_wake_all,
     futex_wake_one, map, map_aligned, membarrier_rseq, move_pages, protect,

@@ -16,6 +16,7 @@
 //! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
 //! what is given back counts as in use meanwhile. Never calls upwards.
 
+mod huge;
 mod large;
 mod parted;
 mod release;
@@ -34,6 +35,7 @@ use crate::span::Span;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
+use huge::HugePolicy;
 use parted::PartedRegions;
 use runs::FreeRuns;
 
@@ -103,6 +105,7 @@ impl Dirty {
 /// The page heap.
 pub struct PageHeap {
     state: Mutex<State>,
+    huge: HugePolicy,
     /// `State::regions`, for who wants a hint without the lock.
     mapped_regions: AtomicUsize,
 }
@@ -169,6 +172,7 @@ impl PageHeap {
                     refaulted: 0,
                 },
             ),
+            huge: HugePolicy::new(),
             mapped_regions: AtomicUsize::new(0),
         }
     }
@@ -188,7 +192,7 @@ impl PageHeap {
         loop {
             let mut state = self.state.lock();
             let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
-                state.allocate_in_region(map, granules, align)
+                state.allocate_in_region(map, &self.huge, granules, align)
             } else {
                 state.allocate_regions(map, granules, align)
             };
@@ -208,8 +212,12 @@ impl PageHeap {
         granules: usize,
         align: usize,
     ) -> Result<(), OutOfMemory> {
+        let first = state.regions == 0;
         let more = (state.regions / 4).clamp(GROWTH_REGIONS.0, GROWTH_REGIONS.1);
         drop(state);
+        if first {
+            self.huge.set(os::huge_pages());
+        }
         let least =
             granules.div_ceil(REGION_GRANULES) + (align / REGION_GRANULES).saturating_sub(1);
         let (start, count) = map_regions(least.max(more)).or_else(|_| map_regions(least))?;
@@ -432,15 +440,16 @@ impl State {
     fn allocate_in_region(
         &mut self,
         map: &PageMap,
+        huge: &HugePolicy,
         granules: usize,
         align: usize,
     ) -> Option<&'static Span> {
         let (region, first) = self
             .parted
             .find_warm(granules, align)
-            .or_else(|| self.part_region(map, true))
+            .or_else(|| self.part_region(map, huge, true))
             .or_else(|| self.parted.find_cold(granules, align))
-            .or_else(|| self.part_region(map, false))?;
+            .or_else(|| self.part_region(map, huge, false))?;
         self.parted.mark_used(region, first, granules);
         let dirty = region.touched_in(first * GRANULE_BYTES, granules * GRANULE_BYTES);
         self.holes_dirty.take(dirty);
@@ -453,7 +462,12 @@ impl State {
     }
 
     /// Parts a free region; only a dirty one, if asked to.
-    fn part_region(&mut self, map: &PageMap, dirty: bool) -> Option<(&'static Region, usize)> {
+    fn part_region(
+        &mut self,
+        map: &PageMap,
+        huge: &HugePolicy,
+        dirty: bool,
+    ) -> Option<(&'static Region, usize)> {
         if dirty && !self.runs.has_dirty() {
             return None;
         }
@@ -461,10 +475,12 @@ impl State {
         let region = region_at(map, start);
         region.begin(RegionKind::Parted, start);
         region.used.set(0);
+        self.runs_dirty.take(region.touched_pages());
+        if huge.may_fill(region) {
+            region.touch(0, REGION_BYTES);
+        }
+        self.holes_dirty.add(region.touched_pages());
         self.parted.add(region);
-        let pages = region.touched_pages();
-        self.runs_dirty.take(pages);
-        self.holes_dirty.add(pages);
         Some((region, 0))
     }
 

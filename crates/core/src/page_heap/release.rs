@@ -34,6 +34,7 @@ impl PageHeap {
             return Some(Released { pages: 0, refused });
         }
         region.untouch(0, REGION_BYTES);
+        super::huge::note_whole_release(region);
         state.note_released(pages);
         state.runs.add(map, start, 1, 0);
         Some(Released { pages, refused })
@@ -47,6 +48,7 @@ impl PageHeap {
         }
         let (hole, pages) = self.state.lock().take_touched_hole(map, region)?;
         let (start, bytes) = (hole.start(), hole.granules() * GRANULE_BYTES);
+        self.before_release_inside(region);
         let refused = !decommit(start, bytes);
         let mut state = self.state.lock();
         if !refused {

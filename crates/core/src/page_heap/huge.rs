@@ -1,0 +1,125 @@
+//! Hugepages: where they help, and that they never bloat.
+//!
+//! | the system says | a region in dense use | before pages inside a region go back |
+//! |---|---|---|
+//! | never | | |
+//! | madvise | is collapsed, by the scavenger's thread | split, if it was collapsed |
+//! | always | left to the system | hugepages forbidden in it, and split |
+//!
+//! Regions that are free as a whole go back as a whole, hugepage or not. Where
+//! the system makes hugepages by itself, the first page that is touched of a
+//! region makes all of it resident: so all its pages count as touched from the
+//! beginning. What is forbidden once stays forbidden, since a change of flags
+//! splits a mapping, and a process has few.
+//!
+//! Lock: `Region::huge` is changed under the heap's `standstill` only; it may be
+//! read by anybody.
+
+use super::PageHeap;
+use crate::os::{self, HugePages};
+use crate::region::{REGION_BYTES, Region};
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// `Region::huge`: the region was collapsed into a hugepage.
+const COLLAPSED: u8 = 1;
+/// `Region::huge`: the system may not make it one.
+const FORBIDDEN: u8 = 2;
+
+/// So many regions may have flags of their own: each can split a mapping in
+/// three, of which a process has 65530 (`vm.max_map_count`).
+const MAX_FORBIDDEN: usize = 8192;
+
+/// What the system does, and what was told it.
+pub struct HugePolicy {
+    system: AtomicU8,
+    forbidden: AtomicUsize,
+}
+
+impl HugePolicy {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self {
+            system: AtomicU8::new(0),
+            forbidden: AtomicUsize::new(0),
+        }
+    }
+
+    /// Sets what the system does.
+    pub fn set(&self, system: HugePages) {
+        let code = match system {
+            HugePages::Never => 0,
+            HugePages::Madvise => 1,
+            HugePages::Always => 2,
+        };
+        // Relaxed: a fact about the system, which publishes nothing.
+        self.system.store(code, Ordering::Relaxed);
+    }
+
+    fn system(&self) -> HugePages {
+        match self.system.load(Ordering::Relaxed) {
+            1 => HugePages::Madvise,
+            2 => HugePages::Always,
+            _ => HugePages::Never,
+        }
+    }
+
+    /// May the system make all of a region resident when one page is touched?
+    pub fn may_fill(&self, region: &Region) -> bool {
+        self.system() == HugePages::Always && region.huge.get() & FORBIDDEN == 0
+    }
+}
+
+impl PageHeap {
+    /// For tests: what the system is to be taken for.
+    pub fn set_huge_pages(&self, system: HugePages) {
+        self.huge.set(system);
+    }
+
+    /// May regions in dense use be collapsed?
+    pub fn may_collapse(&self) -> bool {
+        self.huge.system() == HugePages::Madvise
+    }
+
+    /// Is a region one hugepage already, or not to be one?
+    pub fn is_settled(&self, region: &Region) -> bool {
+        region.huge.get() != 0
+    }
+
+    /// Makes a hugepage of a region in dense use. The program waits where it
+    /// touches it meanwhile (0.7 ms measured). False where the system cannot.
+    pub fn collapse(&self, region: &Region, start: usize) -> bool {
+        let done = os::collapse(pointer(start), REGION_BYTES);
+        // One that failed is not tried again: the same will stand in the way.
+        region.huge.set(region.huge.get() | COLLAPSED);
+        done
+    }
+
+    /// Prepares a region for giving back some of its pages.
+    pub fn before_release_inside(&self, region: &Region) {
+        let huge = region.huge.get();
+        let start = region.start();
+        let forbid = self.huge.may_fill(region)
+            && self.huge.forbidden.load(Ordering::Relaxed) < MAX_FORBIDDEN
+            && os::forbid_hugepages(pointer(start), REGION_BYTES);
+        if forbid {
+            // Relaxed: a count.
+            self.huge.forbidden.fetch_add(1, Ordering::Relaxed);
+        }
+        if forbid || huge & COLLAPSED != 0 {
+            os::split_hugepage(pointer(start));
+            let forbidden = if forbid { FORBIDDEN } else { 0 };
+            region.huge.set(huge & !COLLAPSED | forbidden);
+        }
+    }
+}
+
+/// A region went back as a whole: it is no hugepage any more.
+pub fn note_whole_release(region: &Region) {
+    if region.huge.get() & COLLAPSED != 0 {
+        region.huge.set(region.huge.get() & !COLLAPSED);
+    }
+}
+
+fn pointer(address: usize) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(address)
+}
