@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use thmalloc_core::os::PAGE_BYTES;
+use thmalloc_core::os::{HugePages, PAGE_BYTES};
 use thmalloc_core::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use thmalloc_core::size_class::GRANULE_BYTES;
 use thmalloc_core::span::{Span, SpanKind};
@@ -457,4 +457,58 @@ fn what_a_large_span_leaves_of_its_last_region_serves_others() {
     let small = pages.allocate(map, metadata, 24, 1).expect("memory");
     assert_eq!(small.start(), large.end());
     pages.check_invariants(map);
+}
+
+/// How many pages of a range are resident.
+fn resident_pages(start: usize, bytes: usize) -> usize {
+    let mut pages = vec![0_u8; bytes / PAGE_BYTES];
+    let place = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the range is mapped, and there is a byte for each page.
+    let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    pages.iter().filter(|&&page| page & 1 != 0).count()
+}
+
+#[test]
+fn where_the_system_fills_regions_by_itself_holes_go_back_and_stay_away() {
+    let ground = Ground::new();
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = ground;
+    let warm = pages.allocate(map, metadata, 1, 1).expect("memory");
+    pages.set_huge_pages(HugePages::Always);
+    pages.free(map, warm, 0);
+    let allocate = || pages.allocate(map, metadata, 1, 1).expect("memory");
+    let spans: Vec<_> = (0..REGION_GRANULES).map(|_| allocate()).collect();
+    let start = spans[0].start() & !(REGION_BYTES - 1);
+    let fault = || {
+        let place: *mut u8 = std::ptr::with_exposed_provenance_mut(spans[0].start());
+        // SAFETY: the span is this test's.
+        unsafe { place.write_volatile(1) };
+    };
+    let place = std::ptr::with_exposed_provenance_mut(start);
+    // What the system does to every mapping where it always makes hugepages.
+    // SAFETY: changes no content.
+    unsafe { libc::madvise(place, REGION_BYTES, libc::MADV_HUGEPAGE) };
+    fault();
+    let filled = resident_pages(start, REGION_BYTES);
+    for span in &spans[8..] {
+        pages.free(map, span, 0);
+    }
+    pages.check_invariants(map);
+    let region = map.region_of(start).expect("a region");
+    while pages.release_hole(map, region).is_some() {}
+    let kept = 8 * GRANULE_BYTES;
+    assert_eq!(resident_pages(start + kept, REGION_BYTES - kept), 0);
+    fault();
+    assert_eq!(resident_pages(start + kept, REGION_BYTES - kept), 0);
+    let full = REGION_BYTES / PAGE_BYTES;
+    if filled != full {
+        eprintln!("skipped: the system made no hugepage: {filled} of {full} pages");
+    }
+    // A system that is told so refuses to make one by itself.
+    let refused = !thmalloc_core::os::collapse(place.cast(), REGION_BYTES);
+    assert!(refused, "hugepages are forbidden there");
 }

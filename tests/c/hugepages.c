@@ -1,0 +1,66 @@
+/* A dense heap becomes hugepages where the system lets malloc ask for them, and
+ * keeps none of what is given back. Arguments: MiB, and what is to be seen:
+ * "dense" waits until half of the heap is hugepages, "sparse" that none is while
+ * only one object in sixteen lives. Prints the last figures. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *sleeper(void *unused) {
+	pause();
+	return unused;
+}
+
+static long rollup_kib(const char *name) {
+	char line[256];
+	long kib = -1;
+	FILE *file = fopen("/proc/self/smaps_rollup", "r");
+	if (!file) return -1;
+	while (fgets(line, sizeof line, file))
+		if (!strncmp(line, name, strlen(name))) kib = atol(line + strlen(name));
+	fclose(file);
+	return kib;
+}
+
+int main(int argc, char **argv) {
+	long mib = atol(argv[1]);
+	int dense = !strcmp(argv[2], "dense");
+	size_t bytes = 512, count = ((size_t)mib << 20) / bytes;
+	pthread_t thread;
+	pthread_create(&thread, 0, sleeper, 0);
+	unsigned char **objects = malloc(count * sizeof *objects);
+	for (size_t i = 0; i < count; i++) {
+		objects[i] = malloc(bytes);
+		memset(objects[i], (int)i, bytes);
+	}
+	if (!dense)
+		for (size_t i = 0; i < count; i++)
+			if (i % 16) free(objects[i]), objects[i] = 0;
+	long huge = 0, wanted = mib * 1024 / 2;
+	/* Two looks, three seconds apart, then a region in each turn. */
+	for (int tenths = 0; tenths < (dense ? 600 : 80); tenths++) {
+		huge = rollup_kib("AnonHugePages:");
+		if (huge < 0 || huge >= wanted) break;
+		usleep(100000);
+	}
+	long before = rollup_kib("Anonymous:");
+	for (size_t i = 0; i < count; i++)
+		if (objects[i] && (objects[i][0] != (unsigned char)i || objects[i][bytes - 1] != (unsigned char)i)) {
+			puts("an object changed");
+			return 1;
+		}
+	/* All but one object in 256 goes: a page in 32 stays. */
+	for (size_t i = 0; i < count; i++)
+		if (i % 256) free(objects[i]);
+	long after = 0, left = 0;
+	for (int tenths = 0; tenths < 300; tenths++) {
+		after = rollup_kib("Anonymous:");
+		left = rollup_kib("AnonHugePages:");
+		if (left == 0 && after < before / 4) break;
+		usleep(100000);
+	}
+	printf("huge %ld before %ld after %ld left %ld\n", huge, before, after, left);
+	return 0;
+}

@@ -1,0 +1,52 @@
+//! Hugepages help where memory is in dense use, and never keep what was given
+//! back.
+
+use thmalloc_tests::{Build, Mode, compile, hang_guard, on_thmalloc, run, skip};
+
+const SYSTEM: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+/// Runs the program; the figures that it printed, in KiB.
+fn figures(test: &str, mib: &str, what: &str) -> Option<Vec<i64>> {
+    let system = std::fs::read_to_string(SYSTEM).unwrap_or_default();
+    if !system.contains("[madvise]") {
+        skip(test, "the system does not have hugepages on madvise");
+        return None;
+    }
+    let program = compile("hugepages.c", &[]);
+    let mut command = on_thmalloc(Build::Release, Mode::Rseq, program);
+    let outcome = run(command.args([mib, what]), hang_guard(180));
+    outcome.expect_success(what);
+    let numbers = outcome.stdout.split_whitespace();
+    let numbers: Vec<i64> = numbers.filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(numbers.len(), 4, "{outcome:?}");
+    eprintln!("{what}: {}", outcome.stdout);
+    Some(numbers)
+}
+
+#[test]
+fn a_dense_heap_becomes_hugepages_which_keep_nothing_that_is_given_back() {
+    let test = "a_dense_heap_becomes_hugepages_which_keep_nothing_that_is_given_back";
+    let Some(figures) = figures(test, "80", "dense") else {
+        return;
+    };
+    let [huge, before, after, left] = figures[..] else {
+        unreachable!("counted above");
+    };
+    if huge < 0 {
+        skip(test, "smaps_rollup is not there");
+        return;
+    }
+    assert!(huge >= 40 << 10, "no hugepages: {huge} KiB");
+    assert!(before >= 80 << 10);
+    assert_eq!(left, 0, "hugepages that hold what was given back");
+    assert!(after < before / 4, "{after} of {before} KiB stay");
+}
+
+#[test]
+fn a_sparse_heap_does_not_become_hugepages() {
+    let test = "a_sparse_heap_does_not_become_hugepages";
+    let Some(figures) = figures(test, "80", "sparse") else {
+        return;
+    };
+    assert!(figures[0] <= 0, "hugepages: {} KiB", figures[0]);
+}
