@@ -118,20 +118,26 @@ UNUSED static void burst(int number)
     burst_of(BURST_MIB, number);
 }
 
-/* Allocates 16 MiB, about, in objects of up to 8 KiB and one in 128 larger. */
-UNUSED static void fill(int number)
+/* Allocates some objects of up to 6 KiB, and one in 128 larger; 4096 of them
+ * are 16 MiB, about. */
+UNUSED static void fill_some(int number, int count)
 {
     uint64_t random = number;
-    for (int i = 0; i < HELD; i++) {
+    for (int i = 0; i < count; i++) {
         uint64_t r = draw(&random);
         size_t size = r % 128 == 0 ? (r >> 16) % (300 * KIB) : (r >> 16) % (6 * KIB);
         held[number][i] = stamp(malloc(size), size, number, i);
     }
 }
 
+UNUSED static void fill(int number)
+{
+    fill_some(number, HELD);
+}
+
 UNUSED static void empty(int number)
 {
-    for (int i = 0; i < HELD; i++)
+    for (int i = 0; i < HELD && held[number][i].at; i++)
         stamp_free(&held[number][i]);
 }
 

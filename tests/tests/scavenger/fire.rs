@@ -12,18 +12,18 @@ fn fire(build: Build, args: &[&str]) {
 
 #[test]
 fn pages_given_back_under_sixteen_threads_lose_and_share_nothing() {
-    fire(Build::Release, &["plain", "16", "10000"]);
-    fire(Build::Checked, &["plain", "16", "5000"]);
+    fire(Build::Release, &["plain", "16", "6000"]);
+    fire(Build::Checked, &["plain", "16", "3000"]);
 }
 
 #[test]
 fn trimming_in_a_loop_under_sixteen_threads_loses_and_shares_nothing() {
-    fire(Build::Release, &["trim", "16", "10000"]);
-    fire(Build::Checked, &["trim", "16", "5000"]);
+    fire(Build::Release, &["trim", "16", "6000"]);
+    fire(Build::Checked, &["trim", "16", "3000"]);
 }
 
 #[test]
 fn children_forked_under_fire_inherit_every_object_intact() {
-    fire(Build::Release, &["fork", "16", "4000"]);
-    fire(Build::Checked, &["fork", "16", "2000"]);
+    fire(Build::Release, &["fork", "16", "2000"]);
+    fire(Build::Checked, &["fork", "16", "1000"]);
 }

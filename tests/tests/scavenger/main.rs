@@ -9,8 +9,12 @@ use std::process::Command;
 use thmalloc_tests::{Build, Mode, Outcome, compile, hang_guard, on_thmalloc, run};
 
 mod fire;
+mod idle;
 mod memory;
 mod thread;
+
+/// The status of a program that finds what it tests forbidden here.
+const UNABLE: i32 = 77;
 
 /// A command that runs the program on the library with more options than the
 /// mode (`release_delay=0`).

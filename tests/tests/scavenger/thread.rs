@@ -1,39 +1,42 @@
 //! The scavenger's thread: nobody notices it but `top -H`.
 
-use thmalloc_tests::{Build, Mode, skip};
+use thmalloc_tests::{Build, Mode, hang_guard, run, skip};
 
 /// How long unused memory waits: as long as users have it, and not at all.
 const DELAYS: [&str; 2] = ["", "release_delay=0"];
 
-/// Status 77 means that this system forbids what is tested.
-const UNABLE: i32 = 77;
-
-/// Runs a scenario in both modes, at both delays.
+/// Runs a scenario in both modes, side by side.
 #[track_caller]
-fn everywhere(test: &str, build: Build, program: &str, args: &[&str]) {
-    for mode in Mode::ALL {
-        for delay in DELAYS {
-            let mut command = super::with_options(build, mode, delay, program);
-            let outcome = super::run(command.args(args), super::hang_guard(300));
-            let what = format!("{args:?}, {delay:?}, {mode:?} {build:?}");
-            if outcome.status.code() == Some(UNABLE) {
-                skip(test, outcome.stdout.trim());
-                return;
-            }
-            outcome.expect_success(&what);
-            assert_eq!(outcome.stderr, "", "{what}");
+fn everywhere(test: &str, build: Build, program: &str, delay: &str, args: &[&str]) {
+    std::thread::scope(|scope| {
+        for mode in Mode::ALL {
+            scope.spawn(move || {
+                let mut command = super::with_options(build, mode, delay, program);
+                let outcome = run(command.args(args), hang_guard(300));
+                let what = format!("{args:?}, {delay:?}, {mode:?} {build:?}");
+                if outcome.status.code() == Some(super::UNABLE) {
+                    skip(test, outcome.stdout.trim());
+                    return;
+                }
+                outcome.expect_success(&what);
+                assert_eq!(outcome.stderr, "", "{what}");
+            });
         }
-    }
+    });
 }
 
 #[track_caller]
 fn thread(test: &str, args: &[&str]) {
-    everywhere(test, Build::Release, "scavenger_thread.c", args);
+    for delay in DELAYS {
+        everywhere(test, Build::Release, "scavenger_thread.c", delay, args);
+    }
 }
 
 #[track_caller]
 fn process(test: &str, args: &[&str]) {
-    everywhere(test, Build::Release, "scavenger_process.c", args);
+    for delay in DELAYS {
+        everywhere(test, Build::Release, "scavenger_process.c", delay, args);
+    }
 }
 
 #[test]
@@ -63,19 +66,21 @@ fn setuid_returns_and_all_threads_have_the_new_user() {
 fn there_is_one_only_however_many_threads_begin_at_once() {
     let test = "there_is_one_only_however_many_threads_begin_at_once";
     thread(test, &["once"]);
-    everywhere(test, Build::Checked, "scavenger_thread.c", &["once"]);
+    let checked = Build::Checked;
+    everywhere(test, checked, "scavenger_thread.c", "", &["once"]);
 }
 
 #[test]
 fn a_process_whose_main_thread_ended_ends_with_the_last_of_its_own() {
     let test = "a_process_whose_main_thread_ended_ends_with_the_last_of_its_own";
-    for _ in 0..3 {
-        thread(test, &["main-ends", "running"]);
-        thread(test, &["main-ends", "absent"]);
+    for order in ["running", "absent", "working", "racing"] {
+        thread(test, &["main-ends", order]);
     }
     for _ in 0..15 {
-        thread(test, &["main-ends", "working"]);
-        thread(test, &["main-ends", "racing"]);
+        for order in ["absent", "working", "racing"] {
+            let args = ["main-ends", order];
+            everywhere(test, Build::Release, "scavenger_thread.c", DELAYS[1], &args);
+        }
     }
 }
 
@@ -83,8 +88,10 @@ fn a_process_whose_main_thread_ended_ends_with_the_last_of_its_own() {
 fn the_child_of_a_fork_gets_its_own_when_it_has_threads() {
     let test = "the_child_of_a_fork_gets_its_own_when_it_has_threads";
     process(test, &["fork"]);
-    process(test, &["fork-of-worker"]);
-    everywhere(test, Build::Checked, "scavenger_process.c", &["fork"]);
+    let program = "scavenger_process.c";
+    let args = ["fork-of-worker"];
+    everywhere(test, Build::Release, program, DELAYS[1], &args);
+    everywhere(test, Build::Checked, program, DELAYS[1], &args);
 }
 
 #[test]
