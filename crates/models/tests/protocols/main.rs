@@ -5,8 +5,11 @@ mod lock_mode;
 mod os;
 mod page_map;
 mod rseq;
+mod scavenger;
 mod slot;
 mod sync;
+
+use scavenger::{demand, page_heap};
 
 thread_local! {
     static IN_MODEL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -24,6 +27,9 @@ fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     IN_MODEL.set(true);
-    builder.check(model);
+    builder.check(move || {
+        sync::atomic::begin();
+        model();
+    });
     IN_MODEL.set(false);
 }

@@ -4,7 +4,11 @@
 use loom::sync::{Condvar, Mutex};
 
 use crate::in_model;
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU32, forget_last_read};
+
+mod process;
+
+pub use process::*;
 
 loom::lazy_static! {
     static ref QUEUE: Queue = Queue { look: Mutex::new(()), sleepers: Condvar::new() };
@@ -25,6 +29,13 @@ pub fn futex_wait(word: &AtomicU32, expected: u32) {
     if word.load_now() == expected {
         drop(QUEUE.sleepers.wait(look).expect("never poisoned"));
     }
+}
+
+/// Sleeps as long, if the word has that value and nobody wakes it; any time
+/// will do.
+pub fn futex_wait_for(_word: &AtomicU32, _expected: u32, _nanoseconds: u64) {
+    forget_last_read();
+    loom::thread::yield_now();
 }
 
 /// Wakes one sleeper.
