@@ -198,7 +198,7 @@ fn what_two_threads_free_adds_up() {
 #[test]
 fn the_fast_path_need_not_look_whether_the_thread_sleeps() {
     explore_frees(
-        3,
+        2,
         [|| {
             HEAP.free(ENOUGH / 2);
             HEAP.free(ENOUGH / 2);
@@ -208,7 +208,7 @@ fn the_fast_path_need_not_look_whether_the_thread_sleeps() {
 
 #[test]
 fn the_main_thread_ends_at_any_time_and_waits_for_the_scavenger() {
-    explore_process(3, || {
+    explore_process(2, || {
         let other = spawn(|| {
             HEAP.free_large(ENOUGH);
             HEAP.free_large(ENOUGH);
@@ -221,8 +221,8 @@ fn the_main_thread_ends_at_any_time_and_waits_for_the_scavenger() {
 }
 
 /// Two threads find the scavenger absent while the main thread ends.
-fn explore_starts_at_the_end(then: fn()) {
-    explore_process(3, move || {
+fn explore_starts_at_the_end(preemptions: usize, then: fn()) {
+    explore_process(preemptions, move || {
         let others = [(); 2].map(|()| spawn(|| HEAP.allocate()));
         os::end_main_thread();
         for other in others {
@@ -235,13 +235,13 @@ fn explore_starts_at_the_end(then: fn()) {
 
 #[test]
 fn two_threads_start_one_and_the_main_thread_ends_meanwhile() {
-    explore_starts_at_the_end(|| assert!(os::started_count() <= 1));
+    explore_starts_at_the_end(3, || assert!(os::started_count() <= 1));
 }
 
 #[test]
 #[ignore = "not so if the main thread ends between the thread's start and the state's next"]
 fn the_last_thread_of_a_process_is_its_own() {
-    explore_starts_at_the_end(|| assert!(!os::outlived_the_program()));
+    explore_starts_at_the_end(2, || assert!(!os::outlived_the_program()));
 }
 
 #[test]
