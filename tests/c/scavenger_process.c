@@ -176,6 +176,7 @@ static void the_root_is_empty(const char *directory)
     send_all(burst);
     await_scavenger();
     memory_comes_back(BOUND);
+    in_a_child(work_alone);
     in_a_child(work_with_threads);
     end_crew();
 }

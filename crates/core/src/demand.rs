@@ -155,10 +155,13 @@ const MEMORY: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
     more: usize,
-    /// Given back by the last free that did, and when.
+    /// Given back by the last free that did; when, and how much lived then.
     released: usize,
     released_at: u64,
+    released_live: usize,
+    /// When most of it was wanted again, and how much lived before.
     refaulted_at: u64,
+    refaulted_live: usize,
 }
 
 impl Allowance {
@@ -168,16 +171,20 @@ impl Allowance {
             more: 0,
             released: 0,
             released_at: 0,
+            released_live: 0,
             refaulted_at: 0,
+            refaulted_live: 0,
         }
     }
 
-    /// What may stay, in bytes, where so much is in use.
-    pub fn bytes(&mut self, now: u64, in_use: usize) -> usize {
-        if now.saturating_sub(self.refaulted_at) > MEMORY {
+    /// What may stay, in bytes, where so much lives. Where much less lives than
+    /// when the load swung, that load is gone.
+    pub fn bytes(&mut self, now: u64, live: usize) -> usize {
+        let gone = live + 2 * ALLOWANCE_BYTES < self.refaulted_live / 4 * 3;
+        if gone || now.saturating_sub(self.refaulted_at) > MEMORY {
             self.more = 0;
         }
-        ALLOWANCE_BYTES.max(in_use / ALLOWANCE_SHARE) + self.more
+        ALLOWANCE_BYTES.max(live / ALLOWANCE_SHARE) + self.more
     }
 
     /// So many bytes were wanted again since the last time. If that is most of
@@ -187,13 +194,15 @@ impl Allowance {
         if soon && self.released != 0 && refaulted >= self.released / 2 {
             self.more = self.more.max(self.released + self.released / 4);
             self.refaulted_at = now;
+            self.refaulted_live = self.released_live;
         }
     }
 
-    /// So many bytes were given back.
-    pub fn note_released(&mut self, now: u64, bytes: usize) {
+    /// So many bytes were given back, where so much lived.
+    pub fn note_released(&mut self, now: u64, bytes: usize, live: usize) {
         self.released = bytes;
         self.released_at = now;
+        self.released_live = live;
     }
 }
 
@@ -285,15 +294,26 @@ mod tests {
     #[test]
     fn a_swing_of_the_load_is_allowed_after_it_came_back() {
         let mut allowance = Allowance::new();
-        assert_eq!(allowance.bytes(10 * SECOND, 0), ALLOWANCE_BYTES);
+        let live = 64 << 20;
+        assert_eq!(allowance.bytes(10 * SECOND, live), ALLOWANCE_BYTES);
         allowance.review(10 * SECOND, 0);
-        allowance.note_released(10 * SECOND, 100 << 20);
+        allowance.note_released(10 * SECOND, 100 << 20, live);
         allowance.review(11 * SECOND, 100 << 20);
-        assert!(allowance.bytes(11 * SECOND, 0) > 100 << 20);
+        assert!(allowance.bytes(11 * SECOND, live) > 100 << 20);
         let later = 11 * SECOND + MEMORY + 1;
-        assert_eq!(allowance.bytes(later, 0), ALLOWANCE_BYTES);
-        allowance.note_released(later, 100 << 20);
+        assert_eq!(allowance.bytes(later, live), ALLOWANCE_BYTES);
+        allowance.note_released(later, 100 << 20, live);
         allowance.review(later + SOON + 1, 100 << 20);
-        assert_eq!(allowance.bytes(later + SOON + 1, 0), ALLOWANCE_BYTES);
+        assert_eq!(allowance.bytes(later + SOON + 1, live), ALLOWANCE_BYTES);
+    }
+
+    #[test]
+    fn a_swing_is_forgotten_where_the_load_is_gone() {
+        let mut allowance = Allowance::new();
+        let live = 64 << 20;
+        allowance.note_released(10 * SECOND, 100 << 20, live);
+        allowance.review(11 * SECOND, 100 << 20);
+        assert!(allowance.bytes(11 * SECOND, live / 4 * 3) > 100 << 20);
+        assert_eq!(allowance.bytes(11 * SECOND, live / 2), ALLOWANCE_BYTES);
     }
 }

@@ -447,8 +447,9 @@ fn pointer(address: usize) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(address)
 }
 
-/// Zeroes the pages of a new large object that may hold something.
-fn zero_touched(map: &PageMap, span: &Span, bytes: usize) {
+/// Calls `visit` with each run of pages of a new large object that may hold
+/// something: its address and length.
+fn each_touched(map: &PageMap, span: &Span, bytes: usize, mut visit: impl FnMut(usize, usize)) {
     let mut at = span.start();
     let end = at + bytes;
     while at < end {
@@ -458,10 +459,15 @@ fn zero_touched(map: &PageMap, span: &Span, bytes: usize) {
             let base = at - first;
             region.each_touched(first, length, |page, run| {
                 debug_assert!(page.is_multiple_of(PAGE_BYTES));
-                // SAFETY: pages of the span, which is the caller's.
-                unsafe { pointer(base + page).write_bytes(0, run) };
+                visit(base + page, run);
             });
         }
         at += length;
     }
+}
+
+/// Fills pages of a new object with zeros.
+fn zero(start: usize, bytes: usize) {
+    // SAFETY: pages of a span which is the caller's.
+    unsafe { pointer(start).write_bytes(0, bytes) };
 }

@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 
-use super::{Heap, pointer, wastes_little, zero_touched};
+use super::{Heap, each_touched, pointer, wastes_little, zero};
 use crate::os::{self, OutOfMemory, PAGE_BYTES};
 use crate::region::{REGION_BYTES, REGION_GRANULES};
 use crate::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES};
@@ -12,6 +12,11 @@ use crate::span::Span;
 /// freed: how much of it the program has touched is not known, and a table of
 /// a TiB may be nearly empty.
 const KEEP_BYTES: usize = 1 << 30;
+
+/// What is asked for zeroed from this size on may be a table that stays nearly
+/// empty: pages that had another use are given back for it, not filled with
+/// zeros. As large as glibc's `M_MMAP_THRESHOLD_MAX`, from which on it maps.
+const SPARSE_BYTES: usize = 32 << 20;
 
 /// From this size on, nothing is given back to the system in the hope to get it:
 /// a program that tries absurd sizes would pay with its caches each time.
@@ -58,7 +63,12 @@ impl Heap {
     pub fn allocate_large_zeroed(&self, bytes: usize, align: usize) -> *mut u8 {
         let (object, span) = self.allocate_large(bytes, align);
         if let Some(span) = span {
-            zero_touched(&self.map, span, bytes);
+            let sparse = bytes >= SPARSE_BYTES;
+            each_touched(&self.map, span, bytes, |pages, run| {
+                if !(sparse && decommit(pages, run)) {
+                    zero(pages, run);
+                }
+            });
         }
         object
     }
@@ -144,10 +154,13 @@ fn granules_of(bytes: usize) -> usize {
 }
 
 fn release(span: &Span) -> bool {
-    let bytes = span.granules() * GRANULE_BYTES;
-    // SAFETY: the object's owner has given it up, and the span is not in the
-    // page heap's lists yet.
-    unsafe { os::decommit(pointer(span.start()), bytes) }
+    decommit(span.start(), span.granules() * GRANULE_BYTES)
+}
+
+fn decommit(start: usize, bytes: usize) -> bool {
+    // SAFETY: pages of a large object whose owner has given them up, or has
+    // not got them yet; the span is not in the page heap's lists.
+    unsafe { os::decommit(pointer(start), bytes) }
 }
 
 fn copy(span: &Span, new: *mut u8, bytes: usize) {

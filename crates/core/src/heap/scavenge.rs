@@ -17,8 +17,8 @@ use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
 
 /// Where something is in demand, less than this is not worth giving back, in
-/// pages, all classes together.
-const WORTH_PAGES: usize = 256;
+/// pages: of all spans, and of all that the page heap has.
+const WORTH_PAGES: usize = 4096;
 
 /// Of the spans of a class in demand, only those are looked at of which this
 /// share of the objects is free: the others are the next to be used.
@@ -235,16 +235,12 @@ impl Heap {
     fn release_idle(&self, turn: &PageTurn) -> bool {
         let (in_runs, in_holes) = (turn.idle_in_runs, turn.idle_in_holes);
         let in_demand = in_runs + in_holes < turn.dirty;
-        let worth = |pages| {
-            if in_demand && pages < WORTH_PAGES {
-                0
-            } else {
-                pages
-            }
-        };
-        let mut released = self.release_runs(worth(in_runs));
+        if in_demand && in_runs + in_holes < WORTH_PAGES {
+            return true;
+        }
+        let mut released = self.release_runs(in_runs);
         if !released.refused {
-            released.add(self.release_holes(worth(in_holes)));
+            released.add(self.release_holes(in_holes));
         }
         in_demand && !released.refused
     }
@@ -344,17 +340,19 @@ impl Heap {
         released.pages * PAGE_BYTES
     }
 
-    /// Bytes unused by the program, but in no cache: in the page heap, and in
-    /// spans that live on. Bytes in use are those of spans.
+    /// Where memory is that the program does not use.
     fn unused(&self) -> Unused {
         let (in_use, free) = self.pages.usage();
+        let mut live = in_use;
         let mut in_spans = 0;
         for class in SizeClass::all() {
             let turn = self.central[class.number()].look();
-            in_spans += (turn.free * class.bytes()).saturating_sub(turn.released * PAGE_BYTES);
+            let bytes = turn.free * class.bytes();
+            live = live.saturating_sub(bytes);
+            in_spans += bytes.saturating_sub(turn.released * PAGE_BYTES);
         }
         Unused {
-            in_use,
+            live,
             free,
             in_spans,
         }
@@ -369,7 +367,7 @@ impl Heap {
             return;
         };
         let before = self.unused();
-        let live = before.in_use.saturating_sub(before.in_spans);
+        let live = before.live;
         let now = os::now();
         if before.free + before.in_spans <= still.allowance.bytes(now, live) {
             return;
@@ -400,7 +398,7 @@ impl Heap {
         released.add(self.release_free());
         let mut still = self.standstill.lock();
         let released = released.pages * PAGE_BYTES;
-        still.allowance.note_released(os::now(), released);
+        still.allowance.note_released(os::now(), released, live);
     }
 
     /// Gives back the pages of all changed spans that hold no live object.
@@ -434,9 +432,10 @@ impl Heap {
     }
 }
 
-/// Where memory is that the program does not use, in bytes.
+/// Where memory is, in bytes: with the program, or in caches; free in the page
+/// heap; free in spans that live on, and not given back.
 struct Unused {
-    in_use: usize,
+    live: usize,
     free: usize,
     in_spans: usize,
 }

@@ -198,7 +198,7 @@ impl Scavenger {
         }
         // Threads that have ended do not count, nor those before a fork. The
         // first may be about to begin: it allocates for it.
-        let alone = os::thread_count() == Some(1);
+        let alone = os::is_only_thread();
         let pause = if alone { ALONE_PAUSE } else { START_PAUSE };
         self.pause.store(pause, Ordering::Relaxed);
         let started = match alone {
@@ -212,11 +212,15 @@ impl Scavenger {
         let next = if started.is_some() { RUNNING } else { ABSENT };
         // Release: pairs with the swap in `leave`, for `thread`, and with the
         // load in `run_scavenger`. A failure means that the main thread has
-        // ended meanwhile.
-        let _ = self
+        // ended meanwhile, and found no thread to wait for.
+        let late = self
             .state
-            .compare_exchange(STARTING, next, Ordering::Release, Ordering::Relaxed);
+            .compare_exchange(STARTING, next, Ordering::Release, Ordering::Relaxed)
+            .is_err();
         os::futex_wake_all(&self.state);
+        if late && let Some(thread) = started {
+            os::join_thread(thread);
+        }
     }
 
     /// Bytes went through a slow path.

@@ -27,8 +27,9 @@ pub use process::{
     possible_cpus, reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
 };
 pub use thread::{
-    Thread, find_thread_functions, is_main_thread, join_thread, leave_cpus_to_main_thread,
-    name_thread, now, start_thread, thread_count, watch_main_thread, watch_this_thread,
+    Thread, find_thread_functions, is_main_thread, is_only_thread, join_thread,
+    leave_cpus_to_main_thread, name_thread, now, start_thread, watch_main_thread,
+    watch_this_thread,
 };
 pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};
 

@@ -152,8 +152,24 @@ pub fn name_thread(name: &'static core::ffi::CStr, slack: usize) {
     prctl(libc::PR_SET_TIMERSLACK, slack);
 }
 
+/// Has the process one thread, this one? False where the system does not tell.
+pub fn is_only_thread() -> bool {
+    match thread_count() {
+        Some(count) => count == 1,
+        // A thread that is alone may leave the others, and nothing happens; one
+        // that is not, may not (unshare(2), CLONE_THREAD).
+        // SAFETY: changes nothing.
+        None => unsafe {
+            call(
+                libc::SYS_unshare,
+                [libc::CLONE_THREAD as usize, 0, 0, 0, 0, 0],
+            ) == 0
+        },
+    }
+}
+
 /// How many threads the process has; `None` where /proc does not tell.
-pub fn thread_count() -> Option<usize> {
+fn thread_count() -> Option<usize> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
     let path = c"/proc/self/task";
     let arguments = [
@@ -232,10 +248,14 @@ mod tests {
     #[test]
     fn threads_are_counted() {
         let before = thread_count().expect("/proc");
+        let leave = [libc::CLONE_THREAD as usize, 0, 0, 0, 0, 0];
         std::thread::scope(|scope| {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
             scope.spawn(move || stopped.recv());
             assert!(thread_count().expect("/proc") > 1);
+            assert!(!is_only_thread());
+            // SAFETY: changes nothing.
+            assert_ne!(unsafe { call(libc::SYS_unshare, leave) }, 0);
             drop(stop);
         });
         assert!(before >= 1);

@@ -239,7 +239,6 @@ fn two_threads_start_one_and_the_main_thread_ends_meanwhile() {
 }
 
 #[test]
-#[ignore = "not so if the main thread ends between the thread's start and the state's next"]
 fn the_last_thread_of_a_process_is_its_own() {
     explore_starts_at_the_end(2, || assert!(!os::outlived_the_program()));
 }

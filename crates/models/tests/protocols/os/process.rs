@@ -147,9 +147,9 @@ pub fn join_thread(thread: Thread) {
     handle.expect("joined once").join().expect("no panic");
 }
 
-/// The program's, and the others.
-pub fn thread_count() -> Option<usize> {
-    Some(process(|process| process.own + process.running))
+/// Is there one thread, of the program's and others?
+pub fn is_only_thread() -> bool {
+    process(|process| process.own + process.running) == 1
 }
 
 /// Has it been one of several threads from the beginning?
