@@ -29,12 +29,15 @@ const ORDER: [&str; 15] = [
 
 /// Decides what goes where, and so is safe code, also where the module around
 /// it is not.
-const SAFE: [&str; 11] = [
+const SAFE: [&str; 14] = [
     "config.rs",
     "cpu_cache/capacity.rs",
+    "cpu_cache/slot/turn.rs",
     "demand.rs",
     "fatal.rs",
     "heap/scavenge.rs",
+    "page_heap/dirty.rs",
+    "page_heap/huge.rs",
     "page_heap/large.rs",
     "page_heap/parted.rs",
     "page_heap/runs.rs",

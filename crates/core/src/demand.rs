@@ -155,13 +155,14 @@ const MEMORY: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
     more: usize,
-    /// Given back by the last free that did; when, and how much lived then.
+    /// Given back by the last free that did, and when.
     released: usize,
     released_at: u64,
-    released_live: usize,
-    /// When most of it was wanted again, and how much lived before.
+    /// When most of it was wanted again; and the least that lived since then,
+    /// and before, since the time before that.
     refaulted_at: u64,
-    refaulted_live: usize,
+    least_live: usize,
+    trough: usize,
 }
 
 impl Allowance {
@@ -171,16 +172,17 @@ impl Allowance {
             more: 0,
             released: 0,
             released_at: 0,
-            released_live: 0,
             refaulted_at: 0,
-            refaulted_live: 0,
+            least_live: usize::MAX,
+            trough: 0,
         }
     }
 
-    /// What may stay, in bytes, where so much lives. Where much less lives than
-    /// when the load swung, that load is gone.
+    /// What may stay, in bytes, where so much lives. Where less lives than at the
+    /// lowest point of the load's swings, that load is gone.
     pub fn bytes(&mut self, now: u64, live: usize) -> usize {
-        let gone = live + 2 * ALLOWANCE_BYTES < self.refaulted_live / 4 * 3;
+        self.least_live = self.least_live.min(live);
+        let gone = live + 2 * ALLOWANCE_BYTES < self.trough - self.trough / 8;
         if gone || now.saturating_sub(self.refaulted_at) > MEMORY {
             self.more = 0;
         }
@@ -188,21 +190,24 @@ impl Allowance {
     }
 
     /// So many bytes were wanted again since the last time. If that is most of
-    /// what was given back, as much may stay from now on.
+    /// what was given back, for the second time, as much may stay from now on:
+    /// once happens to every program that grows.
     pub fn review(&mut self, now: u64, refaulted: usize) {
         let soon = now.saturating_sub(self.released_at) <= SOON;
         if soon && self.released != 0 && refaulted >= self.released / 2 {
-            self.more = self.more.max(self.released + self.released / 4);
+            if now.saturating_sub(self.refaulted_at) <= MEMORY {
+                self.more = self.more.max(self.released + self.released / 4);
+            }
             self.refaulted_at = now;
-            self.refaulted_live = self.released_live;
+            self.trough = core::mem::replace(&mut self.least_live, usize::MAX);
+            self.released = 0;
         }
     }
 
-    /// So many bytes were given back, where so much lived.
-    pub fn note_released(&mut self, now: u64, bytes: usize, live: usize) {
+    /// So many bytes were given back.
+    pub fn note_released(&mut self, now: u64, bytes: usize) {
         self.released = bytes;
         self.released_at = now;
-        self.released_live = live;
     }
 }
 
@@ -297,12 +302,15 @@ mod tests {
         let live = 64 << 20;
         assert_eq!(allowance.bytes(10 * SECOND, live), ALLOWANCE_BYTES);
         allowance.review(10 * SECOND, 0);
-        allowance.note_released(10 * SECOND, 100 << 20, live);
+        allowance.note_released(10 * SECOND, 100 << 20);
         allowance.review(11 * SECOND, 100 << 20);
-        assert!(allowance.bytes(11 * SECOND, live) > 100 << 20);
-        let later = 11 * SECOND + MEMORY + 1;
+        assert_eq!(allowance.bytes(11 * SECOND, live), ALLOWANCE_BYTES);
+        allowance.note_released(11 * SECOND, 100 << 20);
+        allowance.review(12 * SECOND, 100 << 20);
+        assert!(allowance.bytes(12 * SECOND, live) > 100 << 20);
+        let later = 12 * SECOND + MEMORY + 1;
         assert_eq!(allowance.bytes(later, live), ALLOWANCE_BYTES);
-        allowance.note_released(later, 100 << 20, live);
+        allowance.note_released(later, 100 << 20);
         allowance.review(later + SOON + 1, 100 << 20);
         assert_eq!(allowance.bytes(later + SOON + 1, live), ALLOWANCE_BYTES);
     }
@@ -311,9 +319,12 @@ mod tests {
     fn a_swing_is_forgotten_where_the_load_is_gone() {
         let mut allowance = Allowance::new();
         let live = 64 << 20;
-        allowance.note_released(10 * SECOND, 100 << 20, live);
-        allowance.review(11 * SECOND, 100 << 20);
-        assert!(allowance.bytes(11 * SECOND, live / 4 * 3) > 100 << 20);
+        for _ in 0..2 {
+            allowance.bytes(10 * SECOND, live);
+            allowance.note_released(10 * SECOND, 100 << 20);
+            allowance.review(11 * SECOND, 100 << 20);
+        }
+        assert!(allowance.bytes(11 * SECOND, live - live / 10) > 100 << 20);
         assert_eq!(allowance.bytes(11 * SECOND, live / 2), ALLOWANCE_BYTES);
     }
 }

@@ -359,18 +359,16 @@ impl Heap {
     }
 
     /// Where no thread gives memory back: does it here, if what is unused is
-    /// more than may be.
+    /// more than may be. Returns the bytes that live, if it could look.
     #[cold]
-    pub(super) fn release_in_line(&self) {
-        let Some(mut still) = self.standstill.try_lock() else {
-            // Somebody is at it, or looks at the whole heap.
-            return;
-        };
+    pub(super) fn release_in_line(&self) -> Option<usize> {
+        // Else somebody is at it, or looks at the whole heap.
+        let mut still = self.standstill.try_lock()?;
         let before = self.unused();
         let live = before.live;
         let now = os::now();
         if before.free + before.in_spans <= still.allowance.bytes(now, live) {
-            return;
+            return Some(live);
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
@@ -387,7 +385,7 @@ impl Heap {
             still = self.standstill.lock();
         }
         if before.free + in_spans <= allowed {
-            return;
+            return Some(live);
         }
         self.caches.drain(self.tiers());
         drop(still);
@@ -398,7 +396,8 @@ impl Heap {
         released.add(self.release_free());
         let mut still = self.standstill.lock();
         let released = released.pages * PAGE_BYTES;
-        still.allowance.note_released(os::now(), released, live);
+        still.allowance.note_released(os::now(), released);
+        Some(live)
     }
 
     /// Gives back the pages of all changed spans that hold no live object.
@@ -414,13 +413,13 @@ impl Heap {
     /// The same for a few of them, others for each number. Returns how many
     /// bytes that lets expect of all.
     fn sample_spans(&self, number: usize) -> usize {
-        let regions = self.pages.mapped_bytes() / REGION_BYTES;
-        let stride = regions.div_ceil(SAMPLE_REGIONS);
+        let regions = self.pages.usage().0 / REGION_BYTES;
+        let stride = regions.div_ceil(SAMPLE_REGIONS).max(1);
         let mut pages = 0;
         let parted = self.map.regions();
         let parted = parted.filter(|(_, region)| region.kind() == RegionKind::Parted);
-        for (start, _) in parted.skip(number % stride.max(1)).step_by(stride.max(1)) {
-            let granule = (number / stride.max(1) + start / REGION_BYTES) % REGION_GRANULES;
+        for (start, _) in parted.skip(number % stride).step_by(stride) {
+            let granule = (number / stride + start / REGION_BYTES) % REGION_GRANULES;
             if let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES)
                 && span.kind() == SpanKind::Small
                 && span.is_changed()

@@ -65,8 +65,9 @@ const ALONE_PAUSE: u32 = 32;
 const WAKE_BYTES: usize = 256 << 10;
 
 /// Without a thread, what is unused is looked at each time that so much was
-/// freed.
-const LOOK_BYTES: usize = 1 << 20;
+/// freed: a share of what lives, but within these bounds.
+const LOOK_BYTES: (usize, usize) = (256 << 10, 1 << 20);
+const LOOK_SHARE: usize = 128;
 
 /// A turn takes place at least this long after another, in nanoseconds.
 const SHORTEST_TURN: u64 = 1_000_000;
@@ -85,6 +86,8 @@ pub struct Scavenger {
     traffic: AtomicUsize,
     /// Bytes freed by slow paths since somebody looked, without a thread.
     freed: AtomicUsize,
+    /// When somebody looks next.
+    look_bytes: AtomicUsize,
     /// Slow allocations to pass before the next start.
     pause: AtomicU32,
     /// How long unused memory waits, in nanoseconds.
@@ -103,6 +106,7 @@ impl Scavenger {
             sleep: AtomicU32::new(AWAKE),
             traffic: AtomicUsize::new(0),
             freed: AtomicUsize::new(0),
+            look_bytes: AtomicUsize::new(LOOK_BYTES.1),
             pause: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -270,11 +274,15 @@ impl Heap {
             RUNNING => self.scavenger.note_traffic(bytes),
             OFF => {}
             _ => {
-                // Relaxed: a sum, of this thread's mostly.
+                // Relaxed: a sum, of this thread's mostly, and a bound for it.
                 let freed = &self.scavenger.freed;
-                if freed.fetch_add(bytes, Ordering::Relaxed) + bytes >= LOOK_BYTES {
+                let look = &self.scavenger.look_bytes;
+                let sum = freed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                if sum >= look.load(Ordering::Relaxed) {
                     freed.store(0, Ordering::Relaxed);
-                    self.release_in_line();
+                    let live = self.release_in_line().unwrap_or(usize::MAX);
+                    let next = (live / LOOK_SHARE).clamp(LOOK_BYTES.0, LOOK_BYTES.1);
+                    look.store(next, Ordering::Relaxed);
                 }
             }
         }

@@ -16,13 +16,13 @@
 //! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
 //! what is given back counts as in use meanwhile. Never calls upwards.
 
+mod dirty;
 mod huge;
 mod large;
 mod parted;
 mod release;
 mod runs;
 
-use crate::demand::LowWater;
 use crate::fatal;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
@@ -35,6 +35,9 @@ use crate::span::Span;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
+pub use dirty::{PageTurn, Released};
+
+use dirty::Dirty;
 use huge::HugePolicy;
 use parted::PartedRegions;
 use runs::FreeRuns;
@@ -65,43 +68,6 @@ struct State {
     refaulted: usize,
 }
 
-/// Free pages that may hold memory of the system's.
-struct Dirty {
-    pages: usize,
-    /// The fewest lately.
-    low: LowWater,
-}
-
-impl Dirty {
-    const fn new() -> Self {
-        Self {
-            pages: 0,
-            low: LowWater::new(),
-        }
-    }
-
-    fn add(&mut self, pages: usize) {
-        self.pages += pages;
-    }
-
-    /// Somebody needs them.
-    fn take(&mut self, pages: usize) {
-        self.pages -= pages;
-        self.low.note(self.pages);
-    }
-
-    /// They become another's, nobody needing them.
-    fn transfer(&mut self, to: &mut Self, pages: usize) {
-        self.pages -= pages;
-        to.pages += pages;
-        self.low.transfer(&mut to.low, pages);
-    }
-
-    fn turn(&mut self) -> usize {
-        self.low.turn(self.pages)
-    }
-}
-
 /// The page heap.
 pub struct PageHeap {
     state: Mutex<State>,
@@ -119,38 +85,6 @@ pub struct PageHeapStats {
     pub in_use: usize,
     /// Free, and possibly holding memory of the system's.
     pub free: usize,
-}
-
-/// What the page heap tells at the end of a turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PageTurn {
-    /// Free pages that may hold memory of the system's.
-    pub dirty: usize,
-    /// Those of them in free regions that nobody would have needed lately.
-    pub idle_in_runs: usize,
-    /// The same, in the holes of regions in use.
-    pub idle_in_holes: usize,
-    /// Pages given back in this turn.
-    pub released: usize,
-    /// Pages that had been given back, and were taken in this turn.
-    pub refaulted: usize,
-}
-
-/// Pages given back to the system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Released {
-    /// How many.
-    pub pages: usize,
-    /// The system refused: what was to be given back is as it was.
-    pub refused: bool,
-}
-
-impl Released {
-    /// Adds what was given back next.
-    pub fn add(&mut self, next: Released) {
-        self.pages += next.pages;
-        self.refused |= next.refused;
-    }
 }
 
 impl PageHeap {
@@ -238,31 +172,6 @@ impl PageHeap {
     pub fn free(&self, map: &PageMap, span: &'static Span, touched: usize) {
         let mut state = self.state.lock();
         state.free(map, span, touched);
-    }
-
-    /// As [`PageHeap::free`], for a span that was idle already: it became free
-    /// because the scavenger emptied caches.
-    pub fn free_idle(&self, map: &PageMap, span: &'static Span, touched: usize) {
-        let mut state = self.state.lock();
-        let before = state.holes_dirty.pages + state.runs_dirty.pages;
-        state.free(map, span, touched);
-        let idle = state.holes_dirty.pages + state.runs_dirty.pages - before;
-        state.holes_dirty.low.credit(idle);
-    }
-
-    /// Ends a turn of the scavenger.
-    pub fn turn(&self) -> PageTurn {
-        let mut state = self.state.lock();
-        let turn = PageTurn {
-            dirty: state.dirty(),
-            idle_in_runs: state.runs_dirty.turn(),
-            idle_in_holes: state.holes_dirty.turn(),
-            released: state.released_now,
-            refaulted: state.refaulted,
-        };
-        state.released_now = 0;
-        state.refaulted = 0;
-        turn
     }
 
     /// Bytes in spans, and bytes free that may hold memory of the system's.
@@ -482,20 +391,6 @@ impl State {
         self.holes_dirty.add(region.touched_pages());
         self.parted.add(region);
         Some((region, 0))
-    }
-
-    /// Granules go into use, with so many pages that may hold something.
-    fn note_used(&mut self, granules: usize, dirty: usize) {
-        self.used += granules;
-        let clean = granules * GRANULE_PAGES - dirty;
-        let again = clean.min(self.released);
-        self.released -= again;
-        self.refaulted += again;
-    }
-
-    fn note_released(&mut self, pages: usize) {
-        self.released += pages;
-        self.released_now += pages;
     }
 
     fn free(&mut self, map: &PageMap, span: &'static Span, touched: usize) {
