@@ -86,7 +86,7 @@ pub struct Scavenger {
     traffic: AtomicUsize,
     /// Bytes freed by slow paths since somebody looked, without a thread.
     freed: AtomicUsize,
-    /// When somebody looks next.
+    /// When somebody looks next; 0: nobody has yet.
     look_bytes: AtomicUsize,
     /// Slow allocations to pass before the next start.
     pause: AtomicU32,
@@ -106,7 +106,7 @@ impl Scavenger {
             sleep: AtomicU32::new(AWAKE),
             traffic: AtomicUsize::new(0),
             freed: AtomicUsize::new(0),
-            look_bytes: AtomicUsize::new(LOOK_BYTES.1),
+            look_bytes: AtomicUsize::new(0),
             pause: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -278,7 +278,11 @@ impl Heap {
                 let freed = &self.scavenger.freed;
                 let look = &self.scavenger.look_bytes;
                 let sum = freed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                if sum >= look.load(Ordering::Relaxed) {
+                let next = match look.load(Ordering::Relaxed) {
+                    0 => LOOK_BYTES.1,
+                    next => next,
+                };
+                if sum >= next {
                     freed.store(0, Ordering::Relaxed);
                     let live = self.release_in_line().unwrap_or(usize::MAX);
                     let next = (live / LOOK_SHARE).clamp(LOOK_BYTES.0, LOOK_BYTES.1);
