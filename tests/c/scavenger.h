@@ -68,10 +68,10 @@ struct threads {
     int scavengers;
 };
 
-UNUSED static struct threads threads(void)
+/* Calls `visit` with each thread of the process, by its number. */
+UNUSED static void each_thread(void (*visit)(int id, void *data), void *data)
 {
-    struct threads found = {0};
-    char entries[4096], name[64], comm[32];
+    char entries[4096];
     int fd = open_proc("self/task", O_RDONLY | O_DIRECTORY);
     REQUIRE(fd >= 0);
     ssize_t bytes;
@@ -81,18 +81,30 @@ UNUSED static struct threads threads(void)
             at += entry->d_reclen;
             if (!isdigit((unsigned char)entry->d_name[0]))
                 continue;
-            int id = atoi(entry->d_name);
-            snprintf(name, sizeof name, "self/task/%d/comm", id);
-            if (!read_proc(name, comm, sizeof comm))
-                continue;
-            found.count++;
-            if (strcmp(comm, "thmalloc-scav\n") == 0) {
-                found.scavenger = id;
-                found.scavengers++;
-            }
+            visit(atoi(entry->d_name), data);
         }
     }
     close(fd);
+}
+
+static void count_thread(int id, void *data)
+{
+    struct threads *found = data;
+    char name[64], comm[32];
+    snprintf(name, sizeof name, "self/task/%d/comm", id);
+    if (!read_proc(name, comm, sizeof comm))
+        return;
+    found->count++;
+    if (strcmp(comm, "thmalloc-scav\n") == 0) {
+        found->scavenger = id;
+        found->scavengers++;
+    }
+}
+
+UNUSED static struct threads threads(void)
+{
+    struct threads found = {0};
+    each_thread(count_thread, &found);
     return found;
 }
 

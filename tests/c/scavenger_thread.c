@@ -78,25 +78,19 @@ static void it_never_handles_a_signal(void)
     end_crew();
 }
 
+static void require_nobody(int id, void *data)
+{
+    char task[64];
+    snprintf(task, sizeof task, "self/task/%d", id);
+    REQUIRE(status_of(task, "Uid", 10) == NOBODY);
+    REQUIRE(status_of(task, "Gid", 10) == NOBODY);
+    ++*(int *)data;
+}
+
 static void require_all_nobody(void)
 {
-    char entries[4096], task[64];
-    int fd = open_proc("self/task", O_RDONLY | O_DIRECTORY), count = 0;
-    REQUIRE(fd >= 0);
-    ssize_t bytes;
-    while ((bytes = syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0) {
-        for (ssize_t at = 0; at < bytes;) {
-            struct dirent64 *entry = (struct dirent64 *)(entries + at);
-            at += entry->d_reclen;
-            if (!isdigit((unsigned char)entry->d_name[0]))
-                continue;
-            snprintf(task, sizeof task, "self/task/%d", atoi(entry->d_name));
-            REQUIRE(status_of(task, "Uid", 10) == NOBODY);
-            REQUIRE(status_of(task, "Gid", 10) == NOBODY);
-            count++;
-        }
-    }
-    close(fd);
+    int count = 0;
+    each_thread(require_nobody, &count);
     /* This one, its crew, and the scavenger. */
     REQUIRE(count == 1 + CREW + 1);
 }

@@ -135,36 +135,38 @@ impl CentralFreeList {
     /// Takes objects of the class back. Aborts, in the name of `call`, on what
     /// is not one or is free already.
     pub fn put(&self, below: Below<'_>, class: SizeClass, objects: &[usize], call: Call) {
-        let empty = self.put_objects(below.map, class, objects, call, false);
-        while let Some(span) = empty.first() {
-            empty.remove(span);
-            below.map.set_class(span, SizeClass::NONE);
-            below.pages.free(below.map, span, span.large_bytes());
-        }
+        self.put_objects(below, class, objects, call, false);
     }
 
-    /// Takes objects back, which were `idle` before; returns the spans that are
-    /// empty then.
+    /// Takes objects back, which were `idle` before, and hands the spans that
+    /// are empty then to the page heap.
     fn put_objects(
         &self,
-        map: &PageMap,
+        below: Below<'_>,
         class: SizeClass,
         objects: &[usize],
         call: Call,
         idle: bool,
-    ) -> List<Span> {
-        let mut state = self.state.lock();
-        match idle {
-            true if state.is_quiet() => state.low.credit(objects.len()),
-            true => {}
-            false => state.still = 0,
-        }
+    ) {
         let empty = List::new();
-        for &object in objects {
-            state.put(map, class, object, call, &empty);
+        let quiet = {
+            let mut state = self.state.lock();
+            let quiet = idle && state.is_quiet();
+            if quiet {
+                state.low.credit(objects.len());
+            } else if !idle {
+                state.still = 0;
+            }
+            for &object in objects {
+                state.put(below.map, class, object, call, &empty);
+            }
+            state.changed = true;
+            quiet
+        };
+        while let Some(span) = empty.first() {
+            empty.remove(span);
+            release::give_up(below, span, quiet);
         }
-        state.changed = true;
-        empty
     }
 
     /// Is this object of the class free? Aborts, in the name of `call`, if the
@@ -193,13 +195,7 @@ impl CentralFreeList {
             if region.kind() != RegionKind::Parted {
                 continue;
             }
-            let mut granule = 0;
-            while granule < REGION_BYTES >> GRANULE_SHIFT {
-                let address = start + (granule << GRANULE_SHIFT);
-                granule += 1;
-                let Some(span) = below.map.slot_of(address) else {
-                    continue;
-                };
+            for span in below.map.slots_of_region(start) {
                 if span.kind() != SpanKind::Small || span.class() != class {
                     continue;
                 }

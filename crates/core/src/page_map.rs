@@ -122,6 +122,15 @@ impl PageMap {
         Some(&slots[granule_in_region(address)])
     }
 
+    /// The slots of the region that begins at `start`, in order; none where the
+    /// heap never had any near.
+    pub fn slots_of_region(&self, start: usize) -> impl Iterator<Item = &'static Span> {
+        let slots = self
+            .leaf_of(start)
+            .map(|leaf| &leaf.spans[(start >> REGION_SHIFT) % LEAF_REGIONS]);
+        slots.into_iter().flatten()
+    }
+
     /// The span that covers an address; `None` where the address is free or
     /// not the heap's. For the inside of a large object beyond its first
     /// region it may be `None`, too: see [`PageMap::large_span_around`].

@@ -7,7 +7,7 @@
 //! Lock: the page heap.
 
 use crate::os::PAGE_BYTES;
-use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES, GRANULE_SHIFT};
 use crate::sync::{Field, Link, Linked};
 
 /// The logarithm of [`REGION_BYTES`].
@@ -18,9 +18,6 @@ pub const REGION_BYTES: usize = 1 << REGION_SHIFT;
 
 /// Granules of a region.
 pub const REGION_GRANULES: usize = REGION_BYTES / GRANULE_BYTES;
-
-/// Pages of a granule.
-pub const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
 
 /// Words of a bitmap with a bit a page.
 const PAGE_WORDS: usize = REGION_BYTES / PAGE_BYTES / 64;

@@ -10,12 +10,17 @@
 //! Eight classes to a doubling: jemalloc has four (at most 20 % waste), tcmalloc
 //! about as many as here.
 
+use crate::os::PAGE_BYTES;
+
 /// A granule: spans are whole granules, and the page map knows one class for
 /// each.
 pub const GRANULE_BYTES: usize = 1 << GRANULE_SHIFT;
 
 /// The logarithm of [`GRANULE_BYTES`].
 pub const GRANULE_SHIFT: u32 = 16;
+
+/// The system's pages in a granule.
+pub const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
 
 /// The largest small object, in bytes.
 pub const MAX_SMALL_BYTES: usize = 256 << 10;

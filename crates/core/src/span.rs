@@ -254,14 +254,11 @@ impl Span {
     pub fn put(&self, address: usize, call: Call) {
         let info = self.class().info();
         let index = self.index_of(address, info, call);
-        let word = &self.bitmap(info)[index / 64];
-        let bit = 1 << (index % 64);
-        let bits = word.get();
-        if bits & bit != 0 || index >= self.fresh() {
+        let bitmap = self.bitmap(info);
+        if self.is_free_index(bitmap, index) {
             fatal::already_free(call, address);
         }
-        word.set(bits | bit);
-        self.summary.set(self.summary.get() | 1 << (index / 64));
+        self.set_free_index(bitmap, index);
         self.live.set((self.live() - 1) as u32);
         self.changed.set(1);
     }
@@ -314,7 +311,20 @@ impl Span {
     pub fn is_free(&self, address: usize, call: Call) -> bool {
         let info = self.class().info();
         let index = self.index_of(address, info, call);
-        index >= self.fresh() || self.bitmap(info)[index / 64].get() & 1 << (index % 64) != 0
+        self.is_free_index(self.bitmap(info), index)
+    }
+
+    #[inline]
+    fn is_free_index(&self, bitmap: &[Field<u64>], index: usize) -> bool {
+        index >= self.fresh() || bitmap[index / 64].get() >> (index % 64) & 1 != 0
+    }
+
+    /// Marks an object below `fresh` as free.
+    #[inline]
+    fn set_free_index(&self, bitmap: &[Field<u64>], index: usize) {
+        let word = &bitmap[index / 64];
+        word.set(word.get() | 1 << (index % 64));
+        self.summary.set(self.summary.get() | 1 << (index / 64));
     }
 
     fn index_of(&self, address: usize, info: &ClassInfo, call: Call) -> usize {

@@ -59,12 +59,7 @@ impl CentralFreeList {
     /// nobody has needed the class lately, neither they nor the spans that they
     /// leave empty need wait here again.
     pub fn put_idle(&self, below: Below<'_>, class: SizeClass, objects: &[usize]) {
-        let empty = self.put_objects(below.map, class, objects, Call::Flush, true);
-        let quiet = self.state.lock().is_quiet();
-        while let Some(span) = empty.first() {
-            empty.remove(span);
-            give_up(below, span, quiet);
-        }
+        self.put_objects(below, class, objects, Call::Flush, true);
     }
 
     /// Gives back the pages of a span of the class that hold no live object.
@@ -99,7 +94,7 @@ impl CentralFreeList {
 }
 
 /// Hands an empty span to the page heap; `idle` says that it was so already.
-fn give_up(below: Below<'_>, span: &'static Span, idle: bool) {
+pub(super) fn give_up(below: Below<'_>, span: &'static Span, idle: bool) {
     below.map.set_class(span, SizeClass::NONE);
     if idle {
         below.pages.free_idle(below.map, span, span.large_bytes());

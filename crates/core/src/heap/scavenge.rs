@@ -157,17 +157,14 @@ impl Heap {
         if region.kind() != RegionKind::Parted || region.used_count() != REGION_GRANULES {
             return false;
         }
-        let mut bytes = 0;
-        for granule in 0..REGION_GRANULES {
-            let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES) else {
-                return false;
-            };
-            bytes += match span.kind() {
+        let slots = self.map.slots_of_region(start);
+        let bytes: usize = slots
+            .map(|span| match span.kind() {
                 SpanKind::Small => span.live() * span.class().bytes(),
                 SpanKind::Large => span.large_bytes().min(REGION_BYTES),
                 SpanKind::Free | SpanKind::Inner => 0,
-            };
-        }
+            })
+            .sum();
         bytes >= REGION_BYTES - REGION_BYTES / DENSE_SHARE
     }
 
@@ -301,10 +298,7 @@ impl Heap {
             if region.kind() != RegionKind::Parted {
                 continue;
             }
-            for granule in 0..REGION_GRANULES {
-                let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES) else {
-                    continue;
-                };
+            for span in self.map.slots_of_region(start) {
                 // Without a lock: whoever acts on it looks again.
                 if span.kind() != SpanKind::Small {
                     continue;

@@ -4,7 +4,7 @@
 
 use libc::c_int;
 
-use super::linux::call;
+use super::linux::{advise, call};
 
 /// Collapses a range into hugepages at once, whatever its flags (Linux 6.1).
 const MADV_COLLAPSE: c_int = 25;
@@ -51,27 +51,24 @@ pub fn huge_pages() -> HugePages {
     }
 }
 
-fn advise(address: *mut u8, bytes: usize, advice: c_int) -> bool {
-    let arguments = [address.addr(), bytes, advice as usize, 0, 0, 0];
-    // SAFETY: the advice of this module's callers changes no content.
-    unsafe { call(libc::SYS_madvise, arguments) == 0 }
-}
-
 /// Makes one hugepage of a range that is one in size and place: content stays.
 /// False where the system cannot.
 pub fn collapse(address: *mut u8, bytes: usize) -> bool {
-    advise(address, bytes, MADV_COLLAPSE)
+    // SAFETY: changes no content.
+    unsafe { advise(address.addr(), bytes, MADV_COLLAPSE) }
 }
 
 /// Keeps the system from making hugepages of a range. False where it cannot be
 /// told.
 pub fn forbid_hugepages(address: *mut u8, bytes: usize) -> bool {
-    advise(address, bytes, libc::MADV_NOHUGEPAGE)
+    // SAFETY: changes no content.
+    unsafe { advise(address.addr(), bytes, libc::MADV_NOHUGEPAGE) }
 }
 
 /// Splits the hugepage around an address, if there is one: giving back a part
 /// of it only unmaps that part, and the memory stays taken until the system runs
 /// short. Calling a page cold splits it at once (measured with Linux 6.18).
 pub fn split_hugepage(address: *mut u8) {
-    advise(address, super::PAGE_BYTES, libc::MADV_COLD);
+    // SAFETY: changes no content.
+    unsafe { advise(address.addr(), super::PAGE_BYTES, libc::MADV_COLD) };
 }

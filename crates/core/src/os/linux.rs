@@ -138,13 +138,17 @@ pub unsafe fn protect(
 pub unsafe fn decommit(address: *mut u8, bytes: usize) -> bool {
     // SAFETY: by contract.
     unsafe {
-        advise(address, bytes, libc::MADV_DONTNEED)
-            || !locks_everything() && advise(address, bytes, libc::MADV_DONTNEED_LOCKED)
+        advise(address.addr(), bytes, libc::MADV_DONTNEED)
+            || !locks_everything() && advise(address.addr(), bytes, libc::MADV_DONTNEED_LOCKED)
     }
 }
 
-unsafe fn advise(address: *mut u8, bytes: usize, advice: c_int) -> bool {
-    let arguments = [address.addr(), bytes, advice as usize, 0, 0, 0];
+/// madvise(2). False where the system refuses.
+///
+/// # Safety
+/// Nobody needs what the advice takes from the range.
+pub(super) unsafe fn advise(start: usize, bytes: usize, advice: c_int) -> bool {
+    let arguments = [start, bytes, advice as usize, 0, 0, 0];
     // SAFETY: by contract.
     unsafe { call(libc::SYS_madvise, arguments) == 0 }
 }
@@ -158,7 +162,7 @@ fn locks_everything() -> bool {
     };
     // SAFETY: just mapped, and known to nobody else.
     unsafe {
-        let taken = advise(page, super::PAGE_BYTES, libc::MADV_DONTNEED);
+        let taken = advise(page.addr(), super::PAGE_BYTES, libc::MADV_DONTNEED);
         unmap(page, super::PAGE_BYTES);
         !taken
     }
@@ -166,9 +170,8 @@ fn locks_everything() -> bool {
 
 /// Keeps a range out of core dumps. A refusal is of no consequence.
 pub fn do_not_dump(address: *mut u8, bytes: usize) {
-    let arguments = [address.addr(), bytes, libc::MADV_DONTDUMP as usize, 0, 0, 0];
     // SAFETY: changes no memory and no access to it.
-    unsafe { call(libc::SYS_madvise, arguments) };
+    unsafe { advise(address.addr(), bytes, libc::MADV_DONTDUMP) };
 }
 
 /// Moves the pages of `[from, from + bytes)` to `to`, whose own pages go. The

@@ -97,19 +97,23 @@ pub fn environment(name: &[u8]) -> Option<&'static [u8]> {
 
 /// Has libc set itself up? False for what the loader allocates before.
 pub fn is_libc_set_up() -> bool {
+    environment_of_libc().is_some()
+}
+
+/// What libc's `environ` points to, once it does.
+fn environment_of_libc() -> Option<*const *const c_char> {
     let variable = weak_address!("environ").cast::<*const *const c_char>();
+    if variable.is_null() {
+        return None;
+    }
     // SAFETY: `environ` is a variable of libc's.
-    !variable.is_null() && unsafe { !(*variable).is_null() }
+    let block = unsafe { *variable };
+    (!block.is_null()).then_some(block)
 }
 
 fn environment_block() -> Option<*const *const c_char> {
-    let variable = weak_address!("environ").cast::<*const *const c_char>();
-    if !variable.is_null() {
-        // SAFETY: `environ` is a variable of libc's.
-        let block = unsafe { *variable };
-        if !block.is_null() {
-            return Some(block);
-        }
+    if let Some(block) = environment_of_libc() {
+        return Some(block);
     }
     // The first allocation may come before libc's own constructor. The loader
     // keeps where the stack began: argc, argv, NULL, then the environment

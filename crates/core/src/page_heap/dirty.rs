@@ -7,7 +7,7 @@
 use super::{PageHeap, State};
 use crate::demand::LowWater;
 use crate::page_map::PageMap;
-use crate::region::GRANULE_PAGES;
+use crate::size_class::GRANULE_PAGES;
 use crate::span::Span;
 
 /// What the page heap tells at the end of a turn.

@@ -27,10 +27,8 @@ use crate::fatal;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
 use crate::page_map::PageMap;
-use crate::region::{
-    GRANULE_PAGES, REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region,
-};
-use crate::size_class::{GRANULE_BYTES, GRANULE_SHIFT};
+use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region};
+use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES, GRANULE_SHIFT};
 use crate::span::Span;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
@@ -298,18 +296,11 @@ fn each_region_part(
 }
 
 fn touched_free_bytes(region: &Region) -> usize {
-    let mut bytes = 0;
-    for granule in 0..REGION_GRANULES {
-        if region.used.get() >> granule & 1 == 0 {
-            for page in 0..GRANULE_BYTES / os::PAGE_BYTES {
-                let first = granule * GRANULE_BYTES + page * os::PAGE_BYTES;
-                if region.is_touched(first, os::PAGE_BYTES) {
-                    bytes += os::PAGE_BYTES;
-                }
-            }
-        }
-    }
-    bytes
+    let free = (0..REGION_GRANULES).filter(|granule| region.used.get() >> granule & 1 == 0);
+    let pages: usize = free
+        .map(|granule| region.touched_in(granule * GRANULE_BYTES, GRANULE_BYTES))
+        .sum();
+    pages * os::PAGE_BYTES
 }
 
 impl State {

@@ -11,14 +11,10 @@ use core::ops::Range;
 use super::Span;
 use crate::fatal::{self, Call};
 use crate::os::PAGE_BYTES;
-use crate::size_class::{ClassInfo, GRANULE_BYTES};
-use crate::sync::Field;
+use crate::size_class::{ClassInfo, GRANULE_PAGES};
 
 /// Pages of the longest span.
 const MAX_PAGES: usize = 256;
-
-/// Pages of a granule.
-const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
 
 /// Pages of a span, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,10 +91,6 @@ fn each_object_on(info: &ClassInfo, pages: &PageSet, mut visit: impl FnMut(usize
 }
 
 impl Span {
-    fn is_free_index(&self, bitmap: &[Field<u64>], object: usize) -> bool {
-        object >= self.fresh() || bitmap[object / 64].get() >> (object % 64) & 1 != 0
-    }
-
     /// Its pages without live objects, but for those of `released`, and for
     /// those that cost nothing because nobody ever had an object there.
     pub fn idle_pages(&self, released: &PageSet) -> PageSet {
@@ -128,8 +120,7 @@ impl Span {
         each_object_on(info, pages, |object| end = end.max(object + 1));
         // What was never handed out gets its bits.
         for object in self.fresh()..end {
-            set_bit(bitmap, object);
-            self.summary.set(self.summary.get() | 1 << (object / 64));
+            self.set_free_index(bitmap, object);
         }
         self.fresh.set(end as u32);
         let mut count = 0;
@@ -156,8 +147,7 @@ impl Span {
             if self.is_free_index(bitmap, object) {
                 fatal::already_free(Call::Flush, self.start() + object * bytes);
             }
-            set_bit(bitmap, object);
-            self.summary.set(self.summary.get() | 1 << (object / 64));
+            self.set_free_index(bitmap, object);
             count += 1;
         });
         self.live.set((self.live() - count) as u32);
@@ -191,11 +181,6 @@ impl Span {
             }
         });
     }
-}
-
-fn set_bit(bitmap: &[Field<u64>], object: usize) {
-    let word = &bitmap[object / 64];
-    word.set(word.get() | 1 << (object % 64));
 }
 
 #[cfg(test)]
