@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+#[cfg(feature = "sample")]
+pub mod sample;
 pub mod snapshot;
 pub mod target;
 
