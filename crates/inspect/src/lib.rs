@@ -2,7 +2,6 @@
 //!
 //! The process is not stopped, asked, or trusted: what it shows may be corrupt,
 //! hostile, of another version, or change while it is read.
-#![forbid(unsafe_code)]
 
 pub mod error;
 #[cfg(feature = "sample")]
