@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::error::OWN_FAILURE;
+use crate::map;
 use crate::run;
 
 const AFTER_HELP: &str = "\
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Map(map::Map),
 }
 
 /// Does what the arguments say; returns the exit status.
@@ -37,6 +39,7 @@ pub fn main() -> i32 {
     };
     let outcome = match cli.command {
         Command::Run(run) => run.execute(),
+        Command::Map(map) => map.execute(),
     };
     match outcome {
         Ok(()) => 0,
@@ -75,6 +78,7 @@ mod tests {
             Ok(Cli {
                 command: Command::Run(run),
             }) => Ok(run.command),
+            Ok(_) => panic!("{args:?} is for another command"),
             Err(error) => Err(error.kind()),
         }
     }
@@ -122,7 +126,9 @@ mod tests {
     fn arguments_need_not_be_utf8() {
         let latin1 = OsString::from_vec(vec![b'-', 0xe9]);
         let args = ["thmalloc".into(), "run".into(), "x".into(), latin1.clone()];
-        let Command::Run(run) = Cli::try_parse_from(args).expect("parses").command;
+        let Command::Run(run) = Cli::try_parse_from(args).expect("parses").command else {
+            panic!("another command");
+        };
         assert_eq!(run.command, [OsString::from("x"), latin1]);
     }
 }

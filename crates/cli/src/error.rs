@@ -13,6 +13,8 @@ use nix::errno::Errno;
 
 /// The exit status where thmalloc itself cannot go on.
 pub const OWN_FAILURE: i32 = 125;
+/// The exit status where the arguments make no sense, as clap has it.
+const WRONG_ARGUMENTS: i32 = 2;
 /// The exit status where the command cannot be executed, or not on thmalloc.
 const CANNOT_RUN: i32 = 126;
 /// The exit status where there is no such command.
@@ -61,6 +63,18 @@ pub enum Error {
     Interpreter { script: PathBuf, cause: Box<Error> },
     /// The system refused to execute the command.
     Exec { path: PathBuf, errno: Errno },
+    /// A process could not be looked into.
+    Inspect(thmalloc_inspect::Error),
+    /// The file to write is called neither .svg nor .html.
+    UnknownFormat(PathBuf),
+    /// What was to be written could not be.
+    Output { path: PathBuf, error: io::Error },
+}
+
+impl From<thmalloc_inspect::Error> for Error {
+    fn from(error: thmalloc_inspect::Error) -> Self {
+        Self::Inspect(error)
+    }
 }
 
 /// What is wrong with a file that is to be executed.
@@ -127,7 +141,10 @@ impl Error {
             Self::OwnPathUnknown(_)
             | Self::LibraryNotFound { .. }
             | Self::LibraryUnusable { .. }
-            | Self::LibraryPathUnfit { .. } => OWN_FAILURE,
+            | Self::LibraryPathUnfit { .. }
+            | Self::Inspect(_)
+            | Self::Output { .. } => OWN_FAILURE,
+            Self::UnknownFormat(_) => WRONG_ARGUMENTS,
             Self::NotOnPath { .. }
             | Self::File {
                 fault: Fault::Missing | Fault::DanglingLink { .. },
@@ -199,6 +216,18 @@ impl Error {
                     advice,
                 )
             }
+            Self::Inspect(error) => (error.to_string(), "see: thmalloc help".into()),
+            Self::UnknownFormat(path) => (
+                format!(
+                    "{} does not say what to write: its name ends neither in .svg nor in .html",
+                    path.shown()
+                ),
+                "choose a name that does, or add --format svg or --format html".into(),
+            ),
+            Self::Output { path, error } => (
+                format!("{} cannot be written: {error}", path.shown()),
+                "check the path, its permissions and the space on its file system".into(),
+            ),
             Self::Exec { path, errno } => (
                 format!("{} cannot be executed: {}", path.shown(), errno.desc()),
                 match errno {

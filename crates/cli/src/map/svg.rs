@@ -1,0 +1,440 @@
+//! The picture itself, as SVG.
+//!
+//! Always: equal readings make equal pictures, and the file has a bound: a path
+//! for each look, in which cells that follow each other are one rectangle.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+use maud::{Markup, html};
+use thmalloc_inspect::Snapshot;
+
+use super::cells::{BANDS, Bands, Look, STRENGTHS};
+use super::holes::{self, Hole};
+use super::layout::{LEFT, Layout, PAGE_BYTES, REGION_PAGES, WIDTH};
+use crate::size;
+
+/// The bands' colours: six of Okabe and Ito's, which people tell apart whose eyes
+/// lack one of the receptors. Bands that look most alike are neighbours.
+pub const COLOURS: [(u8, u8, u8); BANDS.len()] = [
+    (0x00, 0x72, 0xb2),
+    (0x56, 0xb4, 0xe9),
+    (0x00, 0x9e, 0x73),
+    (0xe6, 0x9f, 0x00),
+    (0xd5, 0x5e, 0x00),
+    (0xcc, 0x79, 0xa7),
+];
+/// How much of its colour each strength has, in percent; the rest is white.
+const INK: [u32; STRENGTHS] = [14, 34, 56, 78, 100];
+const LARGE: &str = "#4a4a4a";
+const FREE: &str = "#b9b9b9";
+
+/// Where the tiles begin.
+const TOP: u32 = 208;
+/// Tiles beyond this have no text that shows when the pointer rests on them.
+const MAX_TITLES: usize = 6000;
+
+/// A picture, and what its hover needs to know.
+pub struct Picture {
+    /// The `svg` element.
+    pub markup: Markup,
+    /// Where its tiles stand.
+    pub layout: Layout,
+}
+
+/// Draws a reading. With `titles`, regions say what they hold when the pointer
+/// rests on them.
+pub fn draw(snapshot: &Snapshot, titles: bool) -> Picture {
+    let layout = Layout::new(snapshot.regions.len(), TOP);
+    let holes = holes::largest(&snapshot.regions);
+    let notes = notes(snapshot, &layout, &holes);
+    let height = layout.bottom() + 20 + 16 * notes.len() as u32;
+    let titled = titles && layout.tiles <= MAX_TITLES;
+    let markup = html! {
+        svg xmlns="http://www.w3.org/2000/svg" width=(WIDTH) height=(height)
+            viewBox={ "0 0 " (WIDTH) " " (height) } role="img"
+            font-family="DejaVu Sans, Verdana, sans-serif" font-size="12" fill="#222" {
+            title { (heading(snapshot)) }
+            (patterns(layout.cell))
+            rect width=(WIDTH) height=(height) fill="#f3f3f0" {}
+            text x="12" y="26" font-size="17" font-weight="bold" { (heading(snapshot)) }
+            text x=(WIDTH - 12) y="26" text-anchor="end" { (time(snapshot)) }
+            (words(snapshot))
+            (legend())
+            (classes(snapshot))
+            g id="map" {
+                path fill="#fff" stroke="#d5d5d0" d=(backgrounds(&layout)) {}
+                @for (look, path) in paths(snapshot, &layout) {
+                    path fill=(fill(look)) d=(path) {}
+                }
+                @if layout.cell >= 6 {
+                    path fill="url(#grid)" d=(backgrounds(&layout)) {}
+                }
+                path stroke="#222" stroke-width="2" d=(jumps(snapshot, &layout)) {}
+                (addresses(snapshot, &layout))
+                @for (number, hole) in holes.iter().enumerate() {
+                    (mark(&layout, number, hole))
+                }
+                path id="span" fill="none" stroke="#000" stroke-width="2" d="" {}
+                @if titled {
+                    @for tile in 0..layout.tiles {
+                        (tile_title(snapshot, &layout, tile))
+                    }
+                }
+            }
+            @for (index, note) in notes.iter().enumerate() {
+                text x="12" y=(layout.bottom() + 22 + 16 * index as u32) { (note) }
+            }
+        }
+    };
+    Picture { markup, layout }
+}
+
+/// The process, in a few words.
+pub fn heading(snapshot: &Snapshot) -> String {
+    let process = &snapshot.process;
+    format!(
+        "{}, process {}, on thmalloc {}",
+        size::line(&process.name),
+        process.pid,
+        size::line(&process.release)
+    )
+}
+
+fn time(snapshot: &Snapshot) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(snapshot.time_ms));
+    match time {
+        // Years beyond 9999 cannot be written so.
+        Some(time) if snapshot.time_ms < 253_000_000_000_000 => {
+            let text = humantime::format_rfc3339_seconds(time).to_string();
+            text.replace('T', " ").replace('Z', " UTC")
+        }
+        _ => String::new(),
+    }
+}
+
+fn mixed((red, green, blue): (u8, u8, u8), ink: u32) -> String {
+    let mix = |part: u8| (u32::from(part) * ink + 255 * (100 - ink)) / 100;
+    format!("#{:02x}{:02x}{:02x}", mix(red), mix(green), mix(blue))
+}
+
+fn fill(look: Look) -> String {
+    match look {
+        Look::Small(band, strength) => {
+            mixed(COLOURS[usize::from(band)], INK[usize::from(strength)])
+        }
+        Look::SmallReleased(band) => format!("url(#h{band})"),
+        Look::Large => LARGE.into(),
+        Look::LargeReleased => "url(#hl)".into(),
+        Look::Free => FREE.into(),
+        Look::Released => "#fff".into(),
+    }
+}
+
+/// What is hatched: pages without memory.
+fn patterns(cell: u32) -> Markup {
+    let hatched = |id: String, colour: String| {
+        html! {
+            pattern id=(id) width="4" height="4" patternUnits="userSpaceOnUse"
+                patternTransform="rotate(45)" {
+                rect width="4" height="4" fill="#fff" {}
+                rect width="1.5" height="4" fill=(colour) {}
+            }
+        }
+    };
+    let line = format!("M{cell} 0V{cell}H0");
+    html! {
+        defs {
+            @for (band, &colour) in COLOURS.iter().enumerate() {
+                (hatched(format!("h{band}"), mixed(colour, 100)))
+            }
+            (hatched("hl".into(), "#8a8a8a".into()))
+            pattern id="grid" width=(cell) height=(cell) patternUnits="userSpaceOnUse"
+                x=(LEFT % cell) y=(TOP % cell) {
+                path fill="none" stroke="#fff" stroke-opacity="0.55" d=(line) {}
+            }
+        }
+    }
+}
+
+/// The six words, a bar each.
+fn words(snapshot: &Snapshot) -> Markup {
+    let words = &snapshot.bytes;
+    let most = words.resident.max(words.released).max(1);
+    let rows = [
+        ("live", words.live),
+        ("cached", words.cached),
+        ("fragmented", words.fragmented),
+        ("free", words.free),
+        ("metadata", words.metadata),
+        ("resident", words.resident),
+        ("released", words.released),
+    ];
+    html! {
+        @for (row, (word, bytes)) in rows.into_iter().enumerate() {
+            @let y = 54 + 18 * row + if row >= 5 { 8 } else { 0 };
+            @let weight = if word == "resident" { "bold" } else { "normal" };
+            g font-weight=(weight) {
+                text x="12" y=(y) { (word) }
+                text x="172" y=(y) text-anchor="end" { (size::bytes(bytes)) }
+                text x="222" y=(y) text-anchor="end" fill="#666" font-size="11" {
+                    @if word != "released" { (size::percent(bytes, words.resident)) }
+                }
+                rect x="232" y=(y - 10) height="11"
+                    width=(format!("{:.1}", bytes as f64 * 160.0 / most as f64))
+                    fill=(if word == "released" { "none" } else { "#555" })
+                    stroke="#555" stroke-width="0.7" {}
+            }
+        }
+        path stroke="#222" d="M12 132.5H222" {}
+        @if words.untouched > 0 {
+            text x="12" y="188" fill="#666" font-size="11" {
+                "of it never touched: " (size::bytes(words.untouched))
+            }
+        }
+    }
+}
+
+fn swatch(x: u32, y: u32, look: Look) -> Markup {
+    html! {
+        rect x=(x) y=(y) width="16" height="12" fill=(fill(look)) stroke="#999" stroke-width="0.5" {}
+    }
+}
+
+fn legend() -> Markup {
+    let headings = [(562, "0"), (582, "¼"), (602, "½"), (622, "¾"), (642, "all")];
+    html! {
+        text x="430" y="54" { "objects" }
+        g font-size="10" fill="#666" {
+            text x="550" y="54" text-anchor="end" { "live:" }
+            @for (x, text) in headings {
+                text x=(x) y="54" text-anchor="middle" { (text) }
+            }
+            text x="668" y="54" { "no memory" }
+        }
+        @for (band, &bytes) in BANDS.iter().enumerate() {
+            @let y = 62 + 18 * band as u32;
+            text x="430" y=(y + 10) { "up to " (size::exact(bytes)) }
+            @for strength in 0..STRENGTHS as u8 {
+                (swatch(554 + 20 * u32::from(strength), y, Look::Small(band as u8, strength)))
+            }
+            (swatch(668, y, Look::SmallReleased(band as u8)))
+        }
+        text x="430" y="180" { "larger objects" }
+        (swatch(634, 170, Look::Large))
+        (swatch(668, 170, Look::LargeReleased))
+        text x="430" y="198" { "in no span" }
+        (swatch(634, 188, Look::Free))
+        (swatch(668, 188, Look::Released))
+    }
+}
+
+/// What holds most of it: a line for each class, and for the large objects.
+fn classes(snapshot: &Snapshot) -> Markup {
+    const ROWS: usize = 7;
+    let mut rows: Vec<(u64, Option<Look>, String, u64)> = Vec::new();
+    let bands = Bands::of(snapshot);
+    for class in &snapshot.size_classes {
+        let band = u8::try_from(class.class).map_or(0, |class| bands.band(class));
+        rows.push((
+            class.resident,
+            Some(Look::Small(band, STRENGTHS as u8 - 1)),
+            size::exact(class.bytes),
+            class.live.saturating_mul(class.bytes).min(class.resident),
+        ));
+    }
+    let large = &snapshot.large;
+    if large.count > 0 {
+        let text = format!("{} larger", large.count);
+        rows.push((large.resident, Some(Look::Large), text, large.resident));
+    }
+    rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+    rows.retain(|row| row.0 > 0);
+    let others = rows.split_off(rows.len().min(ROWS));
+    if !others.is_empty() {
+        rows.push((
+            others.iter().map(|row| row.0).sum(),
+            None,
+            format!("{} other classes", others.len()),
+            others.iter().map(|row| row.3).sum(),
+        ));
+    }
+    html! {
+        text x="740" y="54" { "most memory in spans of" }
+        text x="1030" y="54" text-anchor="end" { "resident" }
+        text x="1100" y="54" text-anchor="end" { "live" }
+        @for (row, (resident, look, text, live)) in rows.iter().enumerate() {
+            @let y = 72 + 18 * row as u32;
+            @if let Some(look) = look { (swatch(740, y - 10, *look)) }
+            text x="764" y=(y) { (text) }
+            text x="1030" y=(y) text-anchor="end" { (size::bytes(*resident)) }
+            text x="1100" y=(y) text-anchor="end" { (size::percent(*live, *resident)) }
+            rect x="1110" y=(y - 10) width="78" height="11" fill="#fff" stroke="#999" stroke-width="0.5" {}
+            rect x="1110" y=(y - 10) height="11" fill="#555"
+                width=(format!("{:.1}", *live as f64 * 78.0 / (*resident).max(1) as f64)) {}
+        }
+    }
+}
+
+fn backgrounds(layout: &Layout) -> String {
+    let mut path = String::new();
+    for tile in 0..layout.tiles {
+        path += &layout.outline(tile, 0, layout.tile_cells());
+    }
+    path
+}
+
+/// A path for each look.
+fn paths(snapshot: &Snapshot, layout: &Layout) -> BTreeMap<Look, String> {
+    let bands = Bands::of(snapshot);
+    let mut paths: BTreeMap<Look, String> = BTreeMap::new();
+    for (tile, regions) in snapshot.regions.chunks(layout.group).enumerate() {
+        let mut run: Option<(Look, usize)> = None;
+        for cell in 0..=layout.tile_cells() {
+            let look = (cell < layout.tile_cells()).then(|| {
+                let first = cell * layout.cell_pages;
+                let pages = regions
+                    .iter()
+                    .flat_map(|region| region.pages.iter().skip(first).take(layout.cell_pages));
+                bands.look(pages)
+            });
+            match run {
+                Some((of, _)) if Some(of) == look => {}
+                _ => {
+                    // White on white need not be drawn.
+                    if let Some((of, from)) = run.filter(|run| run.0 != Look::Released) {
+                        *paths.entry(of).or_default() += &layout.outline(tile, from, cell);
+                    }
+                    run = look.map(|look| (look, cell));
+                }
+            }
+        }
+    }
+    paths
+}
+
+/// A bar before each tile whose address does not follow the one before it.
+fn jumps(snapshot: &Snapshot, layout: &Layout) -> String {
+    let mut path = String::new();
+    let region_bytes = PAGE_BYTES * REGION_PAGES as u64;
+    for (number, pair) in snapshot.regions.windows(2).enumerate() {
+        let follows = pair[0].address.checked_add(region_bytes) == Some(pair[1].address);
+        if !follows && (number + 1).is_multiple_of(layout.group) {
+            let (x, y) = layout.corner((number + 1) / layout.group);
+            let height = layout.tile_rows * layout.cell;
+            // Writing to a string does not fail.
+            let _ = write!(
+                path,
+                "M{} {y}v{height}",
+                x.saturating_sub(layout.gap.div_ceil(2))
+            );
+        }
+    }
+    path
+}
+
+/// The address of the first region of each row, or of as many rows as have room.
+fn addresses(snapshot: &Snapshot, layout: &Layout) -> Markup {
+    let step = 13_u32.div_ceil(layout.row_height());
+    html! {
+        g font-family="DejaVu Sans Mono, monospace" font-size="10" fill="#555" {
+            @for row in (0..layout.rows()).step_by(step as usize) {
+                @let tile = (row * layout.columns) as usize;
+                @if let Some(region) = snapshot.regions.get(tile * layout.group) {
+                    text x="12" y=(layout.corner(tile).1 + 9) { (format!("{:#x}", region.address)) }
+                }
+            }
+        }
+    }
+}
+
+fn mark(layout: &Layout, number: usize, hole: &Hole) -> Markup {
+    let mut path = String::new();
+    let mut pieces = layout
+        .pieces(hole.first, hole.first + hole.pages)
+        .peekable();
+    let (tile, first, _) = pieces.peek().copied().unwrap_or((0, 0, 0));
+    for (tile, first, end) in pieces {
+        path += &layout.outline(tile, first, end);
+    }
+    let (x, y) = layout.corner(tile);
+    let column = first as u32 % layout.tile_columns;
+    let row = first as u32 / layout.tile_columns;
+    let (x, y) = (x + column * layout.cell, y + row * layout.cell);
+    html! {
+        path class="hole" fill="none" stroke="#000" stroke-width="1.5" stroke-dasharray="5 2" d=(path) {}
+        circle cx=(x + 7) cy=(y + 7) r="7" fill="#000" {}
+        text x=(x + 7) y=(y + 11) text-anchor="middle" fill="#fff" font-size="10" font-weight="bold" {
+            (number + 1)
+        }
+    }
+}
+
+fn tile_title(snapshot: &Snapshot, layout: &Layout, tile: usize) -> Markup {
+    let first = tile * layout.group;
+    let regions = &snapshot.regions[first..snapshot.regions.len().min(first + layout.group)];
+    let address = regions.first().map_or(0, |region| region.address);
+    let pages = || regions.iter().flat_map(|region| &region.pages);
+    let resident = pages().filter(|page| page.resident).count() as u64 * PAGE_BYTES;
+    let spans: usize = regions.iter().map(|region| region.spans.len()).sum();
+    html! {
+        path fill="#000" fill-opacity="0" d=(layout.outline(tile, 0, layout.tile_cells())) {
+            title { (format!("{address:#x}: {spans} spans, {} resident", size::bytes(resident))) }
+        }
+    }
+}
+
+/// What stands below the picture.
+fn notes(snapshot: &Snapshot, layout: &Layout, holes: &[Hole]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let cell_bytes = layout.cell_pages as u64 * PAGE_BYTES;
+    notes.push(match layout.group {
+        1 => format!(
+            "{} regions of 2 MiB, a tile each; a cell is {}{}. A bar before a tile: the addresses \
+             before it are not the heap's.",
+            snapshot.regions.len(),
+            if layout.cell_pages == 1 { "a page of " } else { "" },
+            if layout.cell_pages == 1 {
+                size::exact(cell_bytes)
+            } else {
+                format!("{}, shown as what most of its pages are", size::exact(cell_bytes))
+            }
+        ),
+        group => format!(
+            "{} regions of 2 MiB; a cell is {group} of them, shown as what most of their pages are.",
+            snapshot.regions.len()
+        ),
+    });
+    for (number, hole) in holes.iter().enumerate() {
+        let bytes = hole.pages as u64 * PAGE_BYTES;
+        let resident = match hole.resident {
+            0 => "nothing of it resident".into(),
+            pages => format!("{} of it resident", size::bytes(pages as u64 * PAGE_BYTES)),
+        };
+        let rank = if number == 0 {
+            "the largest hole: "
+        } else {
+            ""
+        };
+        notes.push(format!(
+            "({}) {rank}{} at {:#x}, {resident}",
+            number + 1,
+            size::bytes(bytes),
+            hole.address
+        ));
+    }
+    if !snapshot.consistency.exact {
+        notes.push(format!(
+            "The heap changed while it was read ({} times): the picture is not of one moment.",
+            snapshot.consistency.changes
+        ));
+    }
+    if !snapshot.consistency.by_page {
+        notes.push(
+            "Which pages are resident is what the allocator expects: /proc/PID/pagemap could not be read."
+                .into(),
+        );
+    }
+    notes
+}
