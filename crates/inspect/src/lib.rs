@@ -2,12 +2,29 @@
 //!
 //! The process is not stopped, asked, or trusted: what it shows may be corrupt,
 //! hostile, of another version, or change while it is read.
+//!
+//! Bottom to top: `bytes` and `memory` copy, `layout` and `find` check the
+//! block, `source` bounds what one reading does, `span`, `caches` and `walk`
+//! count, `reading` puts it together; `proc` and `resident` are what the kernel
+//! says; `target` is for everybody else.
 
+mod bytes;
+mod caches;
 pub mod error;
+mod find;
+pub mod layout;
+pub mod memory;
+mod proc;
+pub mod reading;
+mod resident;
 #[cfg(feature = "sample")]
 pub mod sample;
 pub mod snapshot;
+mod source;
+mod span;
 pub mod target;
+mod trim;
+mod walk;
 
 pub use error::Error;
 pub use snapshot::Snapshot;
