@@ -4,12 +4,23 @@
 //! lock it holds; builds with debug assertions check it. The word is 0
 //! (unlocked), 1 (locked) or 2 (locked, and somebody may sleep): Drepper,
 //! "Futexes Are Tricky", mutex 3.
+//!
+//! # The generation
+//! Beside the word stands a count that is odd while somebody holds the lock, and
+//! another each time. Only the holder writes it: odd before it writes anything
+//! that the lock guards, even after that and before it lets the lock go. So
+//! whoever copies what is guarded without the lock, from another process, knows
+//! that its copy is of one moment if it finds the same even number before and
+//! after. (Boehm, "Can Seqlocks Get Along With Programming Language Memory
+//! Models?", 2012.) Fork takes locks and lets them go like anybody, so the
+//! numbers are right in the child, too.
 #![allow(unsafe_code)] // A lock hands out references to what it guards.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::ops::{Deref, DerefMut};
 
-use super::atomic::{AtomicU32, Ordering};
+use super::atomic::{AtomicU32, Ordering, fence};
 use crate::os;
 
 /// The order in which locks are taken, first to last.
@@ -37,6 +48,7 @@ pub enum Rank {
 /// A value that one thread uses at a time.
 pub struct Mutex<T> {
     word: AtomicU32,
+    generation: AtomicU32,
     rank: Rank,
     value: UnsafeCell<T>,
 }
@@ -50,10 +62,17 @@ unsafe impl<T: Send> Sync for Mutex<T> {}
 const SPINS: u32 = 100;
 
 impl<T> Mutex<T> {
+    /// Where the generation stands, in bytes from the start: a `u32`.
+    pub const GENERATION_AT: usize = offset_of!(Self, generation);
+
+    /// Where the value begins, in bytes from the start.
+    pub const VALUE_AT: usize = offset_of!(Self, value);
+
     /// An unlocked lock.
     pub const fn new(rank: Rank, value: T) -> Self {
         Self {
             word: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
             rank,
             value: UnsafeCell::new(value),
         }
@@ -70,6 +89,7 @@ impl<T> Mutex<T> {
         if free.is_err() {
             self.lock_contended();
         }
+        self.begin_change();
         MutexGuard { lock: self }
     }
 
@@ -80,7 +100,32 @@ impl<T> Mutex<T> {
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
         ranks::enter(self.rank);
+        self.begin_change();
         Some(MutexGuard { lock: self })
+    }
+
+    /// The caller has the lock, and is about to change what it guards.
+    #[inline]
+    fn begin_change(&self) {
+        // Relaxed: only the lock's holder writes it.
+        let even = self.generation.load(Ordering::Relaxed);
+        self.generation
+            .store(even.wrapping_add(1), Ordering::Relaxed);
+        // Release: pairs with the Acquire fence of a reader, between its copy
+        // and its second look: if it has copied a word that we write from here
+        // on, it finds this number, or a later one.
+        fence(Ordering::Release);
+    }
+
+    /// The caller has changed all that it wanted to.
+    #[inline]
+    fn end_change(&self) {
+        // Relaxed: as above.
+        let odd = self.generation.load(Ordering::Relaxed);
+        // Release: pairs with the Acquire of a reader's first look: who sees this
+        // number sees what was written before.
+        self.generation
+            .store(odd.wrapping_add(1), Ordering::Release);
     }
 
     #[cold]
@@ -105,6 +150,7 @@ impl<T> Mutex<T> {
     }
 
     fn unlock(&self) {
+        self.end_change();
         // Release: pairs with the Acquire in `lock`.
         if self.word.swap(0, Ordering::Release) == 2 {
             os::futex_wake_one(&self.word);
@@ -122,6 +168,7 @@ impl<T> Mutex<T> {
         {
             self.lock_contended();
         }
+        self.begin_change();
     }
 
     /// Unlocks what [`Mutex::lock_for_fork`] locked, in the parent or in the

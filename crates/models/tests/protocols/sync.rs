@@ -3,6 +3,7 @@
 #[allow(dead_code)] // Fork's part of it is not modelled.
 #[path = "../../../core/src/sync/mutex.rs"]
 mod mutex;
+#[allow(dead_code)] // Nor is who reads it from outside.
 #[path = "../../../core/src/sync/once.rs"]
 mod once;
 
@@ -10,6 +11,7 @@ pub mod atomic;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::sync::atomic::Ordering;
 use loom::thread;
 
 use crate::explore;
@@ -91,4 +93,82 @@ fn a_lock_that_is_only_tried_is_not_waited_for() {
         other.join().expect("no panic");
         assert!(lock.try_lock().is_some_and(|work| work.get() >= 2));
     });
+}
+
+/// Two words that are the same whenever nobody has the lock.
+struct Pair(atomic::AtomicU64, atomic::AtomicU64);
+
+type Shared = Mutex<Pair>;
+
+/// What a reader outside the process does, which has only addresses: two words, if
+/// they are of one moment.
+#[allow(unsafe_code)] // Looks beside a lock.
+fn copy(lock: &Shared) -> Option<(u64, u64)> {
+    let start = std::ptr::from_ref(lock).cast::<u8>();
+    // SAFETY: what stands there in a lock, all of it atomic.
+    let (generation, pair) = unsafe {
+        let generation = start.add(Shared::GENERATION_AT);
+        let pair = start.add(Shared::VALUE_AT);
+        (
+            &*generation.cast::<atomic::AtomicU32>(),
+            &*pair.cast::<Pair>(),
+        )
+    };
+    let before = generation.load(Ordering::Acquire);
+    if before % 2 != 0 {
+        return None;
+    }
+    let words = (
+        pair.0.load(Ordering::Relaxed),
+        pair.1.load(Ordering::Relaxed),
+    );
+    atomic::fence(Ordering::Acquire);
+    (generation.load(Ordering::Relaxed) == before).then_some(words)
+}
+
+#[test]
+fn a_copy_between_two_equal_even_generations_is_of_one_moment() {
+    explore(3, || {
+        let pair = Pair(atomic::AtomicU64::new(0), atomic::AtomicU64::new(0));
+        let lock = Arc::new(Shared::new(Rank::Central, pair));
+        // Loom wants its words to be there before the threads.
+        assert_eq!(copy(&lock), Some((0, 0)));
+        drop(lock.lock());
+        let write = |lock: &Shared| {
+            let pair = lock.lock();
+            let next = pair.0.load(Ordering::Relaxed) + 1;
+            pair.0.store(next, Ordering::Relaxed);
+            pair.1.store(next, Ordering::Relaxed);
+        };
+        let writer = {
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || {
+                write(&lock);
+                write(&lock);
+            })
+        };
+        if let Some((first, second)) = copy(&lock) {
+            assert_eq!(first, second);
+        }
+        writer.join().expect("no panic");
+        assert_eq!(copy(&lock), Some((2, 2)), "nobody has the lock");
+    });
+}
+
+#[test]
+fn a_fork_leaves_the_generation_even() {
+    explore(2, || {
+        let pair = Pair(atomic::AtomicU64::new(0), atomic::AtomicU64::new(0));
+        let lock = Shared::new(Rank::Central, pair);
+        lock.lock_for_fork();
+        assert_eq!(copy(&lock), None);
+        unlock_after_fork(&lock);
+        assert_eq!(copy(&lock), Some((0, 0)));
+    });
+}
+
+#[allow(unsafe_code)] // Passes a contract on.
+fn unlock_after_fork(lock: &Shared) {
+    // SAFETY: the caller has locked it for a fork.
+    unsafe { lock.unlock_after_fork() };
 }

@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{self, AtomicUsize as Count};
 
 pub use loom::sync::atomic::Ordering;
-use loom::sync::atomic::{AtomicU64 as LoomWord, fence};
+use loom::sync::atomic::{AtomicU64 as LoomWord, fence as loom_fence};
 use loom::thread::ThreadId;
 
 use crate::in_model;
 
 /// More words than any model has.
-const MOST_WORDS: usize = 12;
+const MOST_WORDS: usize = 16;
 
 loom::lazy_static! {
     static ref WORDS: Words = Words {
@@ -62,17 +62,26 @@ pub fn forget_last_read() {
     LAST_READ.set(None);
 }
 
+/// A fence between other threads and this one.
+pub fn fence(ordering: Ordering) {
+    forget_last_read();
+    match in_model() {
+        true => loom_fence(ordering),
+        false => atomic::fence(ordering),
+    }
+}
+
 fn fenced<R>(ordering: Ordering, operation: impl FnOnce() -> R) -> R {
     forget_last_read();
     if ordering != Ordering::SeqCst {
         return operation();
     }
     if FENCES.get() == Fences::Leading {
-        fence(Ordering::SeqCst);
+        loom_fence(Ordering::SeqCst);
     }
     let result = operation();
     if FENCES.get() == Fences::Trailing {
-        fence(Ordering::SeqCst);
+        loom_fence(Ordering::SeqCst);
     }
     result
 }
