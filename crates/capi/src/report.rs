@@ -8,10 +8,17 @@ use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write};
 
 use thmalloc_core::fatal::Line;
-use thmalloc_core::heap::{HEAP, HeapStats};
+use thmalloc_core::heap::{BLOCK, HEAP, HeapStats};
 use thmalloc_core::size_class::SizeClass;
+use thmalloc_format::Block;
 
 use crate::c::set_errno;
+
+/// Where another process finds the heap's books: what the library's note leads to,
+/// by name.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static thmalloc_block: Block = BLOCK;
 
 /// malloc_trim(3): gives back all that is free, the caches of all CPUs
 /// included. 1 if that was anything. `pad` is not kept: what is free comes back

@@ -16,6 +16,10 @@ mod release;
 
 pub use release::ClassTurn;
 
+use core::mem::offset_of;
+
+use thmalloc_format::CentralLayout;
+
 use crate::demand::LowWater;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
@@ -49,6 +53,8 @@ struct State {
     spans: usize,
     live: usize,
     free: usize,
+    /// Objects ever taken from the spans.
+    drawn: usize,
     /// The fewest that were free lately.
     low: LowWater,
     /// Turns since anybody but the scavenger took or put objects.
@@ -80,6 +86,21 @@ pub struct ClassStats {
 }
 
 impl CentralFreeList {
+    /// Where a reader finds its words.
+    pub const LAYOUT: CentralLayout = {
+        let state = offset_of!(Self, state) + Mutex::<State>::VALUE_AT;
+        CentralLayout {
+            first_at: 0,
+            stride: size_of::<Self>() as u32,
+            generation_at: (offset_of!(Self, state) + Mutex::<State>::GENERATION_AT) as u32,
+            spans_at: (state + offset_of!(State, spans)) as u32,
+            live_at: (state + offset_of!(State, live)) as u32,
+            free_at: (state + offset_of!(State, free)) as u32,
+            released_at: (state + offset_of!(State, released)) as u32,
+            drawn_at: (state + offset_of!(State, drawn)) as u32,
+        }
+    };
+
     /// A list without spans.
     pub const fn new() -> Self {
         Self {
@@ -90,6 +111,7 @@ impl CentralFreeList {
                     spans: 0,
                     live: 0,
                     free: 0,
+                    drawn: 0,
                     low: LowWater::new(),
                     still: 0,
                     changed: false,
@@ -112,7 +134,7 @@ impl CentralFreeList {
     ) -> Result<(usize, bool), OutOfMemory> {
         let mut state = self.state.lock();
         state.still = 0;
-        let mut result = state.take(below.map, out);
+        let mut result = state.take(below, out);
         if result.0 == 0 {
             let mut bitmap = state.take_bitmap(class);
             drop(state);
@@ -127,7 +149,7 @@ impl CentralFreeList {
                     .for_each(|words| state.keep_bitmap(words));
             })?;
             state.add(class, &new);
-            result = state.take(below.map, out);
+            result = state.take(below, out);
         }
         Ok(result)
     }
@@ -295,7 +317,7 @@ impl State {
         self.list(new.span);
     }
 
-    fn take(&mut self, map: &PageMap, out: &mut [usize]) -> (usize, bool) {
+    fn take(&mut self, below: Below<'_>, out: &mut [usize]) -> (usize, bool) {
         let mut taken = 0;
         let mut zero = false;
         while taken < out.len() {
@@ -307,13 +329,14 @@ impl State {
                 zero = first_zero;
             }
             if span.has_released() {
-                self.note_wanted(map, span, &out[taken..][..count]);
+                self.note_wanted(below, span, &out[taken..][..count]);
             }
             taken += count;
             self.list(span);
         }
         self.live += taken;
         self.free -= taken;
+        self.drawn += taken;
         self.low.note(self.free);
         (taken, zero)
     }

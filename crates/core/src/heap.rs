@@ -12,6 +12,8 @@
 
 use core::ptr::null_mut;
 
+use thmalloc_format::Block;
+
 use crate::central::{Below, CentralFreeList, ClassStats};
 use crate::config::Config;
 use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
@@ -28,11 +30,15 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, Once, Rank};
 use crate::transfer_cache::TransferCache;
 
+mod block;
 mod fork;
 mod large;
 mod scavenge;
 mod scavenger;
 
+pub use block::BLOCK;
+
+use scavenge::Schedule;
 use scavenger::Scavenger;
 
 /// What a process without a scavenger's thread remembers of giving back.
@@ -49,12 +55,16 @@ pub struct Heap {
     has_oversized: AtomicBool,
     standstill: Mutex<Standstill>,
     scavenger: Scavenger,
+    schedule: Schedule,
     caches: CpuCaches,
     transfer: [TransferCache; CLASS_COUNT],
     central: [CentralFreeList; CLASS_COUNT],
     pages: PageHeap,
     map: PageMap,
     metadata: Metadata,
+    /// Says where all of this stands. Here so that no program has the heap without
+    /// it, and the note that leads to it.
+    block: &'static Block,
 }
 
 /// The heap of this process. There is one: its fast paths know where it is.
@@ -95,13 +105,20 @@ impl Heap {
                 },
             ),
             scavenger: Scavenger::new(),
+            schedule: Schedule::new(),
             caches: CpuCaches::new(),
             transfer: [const { TransferCache::new() }; CLASS_COUNT],
             central: [const { CentralFreeList::new() }; CLASS_COUNT],
             pages: PageHeap::new(),
             map: PageMap::new(),
             metadata: Metadata::new(),
+            block: &block::FOUND_BY_NOTE,
         }
+    }
+
+    /// The statistics block: where readers outside find all of this.
+    pub fn block(&self) -> &'static Block {
+        self.block
     }
 
     fn below(&self) -> Below<'_> {

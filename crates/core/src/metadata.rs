@@ -8,7 +8,10 @@
 //! made under it: it is rare, and nothing else waits for it but other books.
 #![allow(unsafe_code)] // Pieces are raw memory.
 
+use core::mem::offset_of;
 use core::ptr::NonNull;
+
+use thmalloc_format::MetadataLayout;
 
 use crate::os::{self, OutOfMemory, PAGE_BYTES, Protection};
 use crate::sync::{Mutex, Rank};
@@ -16,9 +19,19 @@ use crate::sync::{Mutex, Rank};
 /// The least that is mapped at once. Untouched pages cost address space only.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// What a chunk begins with, so that all are found from the newest.
+#[repr(C)]
+struct Chunk {
+    /// The address of the one before it; 0: none.
+    before: usize,
+    bytes: usize,
+}
+
 struct State {
     next: usize,
     end: usize,
+    /// The address of the newest chunk.
+    newest: usize,
     mapped_bytes: usize,
     used_bytes: usize,
 }
@@ -29,6 +42,17 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Where a reader finds its words.
+    pub const LAYOUT: MetadataLayout = {
+        let state = offset_of!(Self, state) + Mutex::<State>::VALUE_AT;
+        MetadataLayout {
+            generation_at: (offset_of!(Self, state) + Mutex::<State>::GENERATION_AT) as u32,
+            mapped_at: (state + offset_of!(State, mapped_bytes)) as u32,
+            used_at: (state + offset_of!(State, used_bytes)) as u32,
+            newest_at: (state + offset_of!(State, newest)) as u32,
+        }
+    };
+
     /// An arena that has nothing mapped yet.
     pub const fn new() -> Self {
         Self {
@@ -37,6 +61,7 @@ impl Metadata {
                 State {
                     next: 0,
                     end: 0,
+                    newest: 0,
                     mapped_bytes: 0,
                     used_bytes: 0,
                 },
@@ -64,6 +89,20 @@ impl Metadata {
         (state.mapped_bytes, state.used_bytes)
     }
 
+    /// Calls `visit` with each chunk, as first byte and length. Large pieces have
+    /// mappings of their own, which whoever asked for them knows.
+    pub fn each_chunk(&self, mut visit: impl FnMut(usize, usize)) {
+        let mut at = self.state.lock().newest;
+        while at != 0 {
+            let chunk: *const Chunk = core::ptr::with_exposed_provenance(at);
+            // SAFETY: a chunk is never unmapped, and its head written once, before
+            // the lock that it was found under was let go.
+            let (before, bytes) = unsafe { ((*chunk).before, (*chunk).bytes) };
+            visit(at, bytes);
+            at = before;
+        }
+    }
+
     /// Zeroed memory for a `T`, for good.
     pub fn allocate<T>(&self) -> Result<NonNull<T>, OutOfMemory> {
         Ok(self.allocate_bytes(size_of::<T>(), align_of::<T>())?.cast())
@@ -84,15 +123,27 @@ impl Metadata {
                 return NonNull::new(core::ptr::with_exposed_provenance_mut(start))
                     .ok_or(OutOfMemory);
             }
+            let head = size_of::<Chunk>();
             let chunk = map_guarded(CHUNK_BYTES).map(|first| (first, CHUNK_BYTES));
             let (first, length) = chunk.or_else(|_| {
-                let least = bytes.next_multiple_of(PAGE_BYTES);
+                let least = head.next_multiple_of(align) + bytes;
+                let least = least.next_multiple_of(PAGE_BYTES);
                 map_guarded(least).map(|first| (first, least))
             })?;
+            let place: *mut Chunk = core::ptr::with_exposed_provenance_mut(first);
+            // SAFETY: just mapped, long enough, and known to nobody else.
+            unsafe {
+                place.write(Chunk {
+                    before: state.newest,
+                    bytes: length,
+                });
+            }
+            state.newest = first;
             state.mapped_bytes += length;
-            state.next = first;
+            state.used_bytes += head;
+            state.next = first + head;
             state.end = first + length;
-            start = first;
+            start = state.next.next_multiple_of(align);
         }
         state.next = start + bytes;
         state.used_bytes += bytes;
@@ -123,6 +174,24 @@ fn map_guarded(bytes: usize) -> Result<usize, OutOfMemory> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_chunk_is_found_from_the_newest() {
+        let arena = Metadata::new();
+        let mut pieces = Vec::new();
+        for _ in 0..20 {
+            let piece = arena.allocate_bytes(CHUNK_BYTES / 5, 64).expect("memory");
+            pieces.push(piece.addr().get());
+        }
+        let mut chunks = Vec::new();
+        arena.each_chunk(|start, bytes| chunks.push(start..start + bytes));
+        assert_eq!(chunks.len(), 5);
+        for piece in pieces {
+            assert!(chunks.iter().any(|chunk| chunk.contains(&piece)));
+        }
+        let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        assert_eq!(bytes, arena.usage().0);
+    }
 
     #[test]
     fn pieces_are_zero_aligned_and_apart() {

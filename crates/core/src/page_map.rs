@@ -16,7 +16,10 @@
 //! Lock: `growth`, for new leaves and pieces; reading takes none.
 #![allow(unsafe_code)] // Leaves and the table are raw memory.
 
+use core::mem::offset_of;
 use core::ptr::null_mut;
+
+use thmalloc_format::MapLayout;
 
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection, USER_ADDRESS_BITS};
@@ -26,7 +29,8 @@ use crate::span::{Span, SpanKind};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Rank};
 
-const LEAF_SHIFT: u32 = 30;
+/// The logarithm of the address space that a leaf covers.
+pub const LEAF_SHIFT: u32 = 30;
 const LEAF_REGIONS: usize = 1 << (LEAF_SHIFT - REGION_SHIFT);
 const TOP_LENGTH: usize = 1 << (USER_ADDRESS_BITS - LEAF_SHIFT);
 
@@ -78,6 +82,20 @@ pub struct PageMap {
 }
 
 impl PageMap {
+    /// Where a reader finds its words.
+    pub const LAYOUT: MapLayout = MapLayout {
+        top_at: offset_of!(Self, top) as u32,
+        top_length: TOP_LENGTH as u32,
+        first_leaf_at: offset_of!(Self, first_leaf) as u32,
+        end_leaf_at: offset_of!(Self, end_leaf) as u32,
+        leaf_bytes: size_of::<Leaf>() as u32,
+        regions_at: offset_of!(Leaf, regions) as u32,
+        spans_at: offset_of!(Leaf, spans) as u32,
+        class_table_at: offset_of!(Self, table) as u32,
+        class_table_length_at: offset_of!(Self, window_granules) as u32,
+        reserved: 0,
+    };
+
     /// A map that covers nothing yet.
     pub const fn new() -> Self {
         Self {

@@ -6,6 +6,10 @@
 //! and the last carry its length.
 //! Lock: the page heap.
 
+use core::mem::offset_of;
+
+use thmalloc_format::{self as format, RegionLayout};
+
 use crate::os::PAGE_BYTES;
 use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES, GRANULE_SHIFT};
 use crate::sync::{Field, Link, Linked};
@@ -27,13 +31,13 @@ const PAGE_WORDS: usize = REGION_BYTES / PAGE_BYTES / 64;
 #[repr(u8)]
 pub enum RegionKind {
     /// Not of the heap, or inside a run or a large object.
-    None = 0,
+    None = format::REGION_NONE,
     /// The first or the last of a run of free regions.
-    Free = 1,
+    Free = format::REGION_FREE,
     /// Parted into granules, some of them in use.
-    Parted = 2,
+    Parted = format::REGION_PARTED,
     /// The first of a large object that goes beyond it.
-    LargeHead = 3,
+    LargeHead = format::REGION_LARGE,
 }
 
 /// A region's metadata: two cache lines.
@@ -73,12 +77,24 @@ pub fn granule_mask(first: usize, count: usize) -> u32 {
 }
 
 impl Region {
+    /// Where a reader finds its words.
+    pub const LAYOUT: RegionLayout = RegionLayout {
+        stride: size_of::<Self>() as u32,
+        touched_at: offset_of!(Self, touched) as u32,
+        kind_at: offset_of!(Self, kind) as u32,
+        used_at: offset_of!(Self, used) as u32,
+        run_at: offset_of!(Self, run) as u32,
+        dirty_run_at: offset_of!(Self, dirty_run) as u32,
+        start_at: offset_of!(Self, start) as u32,
+        reserved: 0,
+    };
+
     /// What it is.
     pub fn kind(&self) -> RegionKind {
         match self.kind.get() {
-            1 => RegionKind::Free,
-            2 => RegionKind::Parted,
-            3 => RegionKind::LargeHead,
+            format::REGION_FREE => RegionKind::Free,
+            format::REGION_PARTED => RegionKind::Parted,
+            format::REGION_LARGE => RegionKind::LargeHead,
             _ => RegionKind::None,
         }
     }

@@ -10,6 +10,10 @@
 //! Eight classes to a doubling: jemalloc has four (at most 20 % waste), tcmalloc
 //! about as many as here.
 
+use core::mem::offset_of;
+
+use thmalloc_format::{Address, ClassesLayout};
+
 use crate::os::PAGE_BYTES;
 
 /// A granule: spans are whole granules, and the page map knows one class for
@@ -166,6 +170,17 @@ const TABLE_LENGTH: usize = table_index(MAX_SMALL_BYTES) + 1;
 pub static CLASS_OF_SIZE: [u8; TABLE_LENGTH] = class_of_size();
 
 static CLASSES: [ClassInfo; CLASS_COUNT] = classes();
+
+/// Where a reader finds the table of classes, and what of it.
+pub const LAYOUT: ClassesLayout = ClassesLayout {
+    table: Address((&raw const CLASSES).cast()),
+    count: CLASS_COUNT as u32,
+    stride: size_of::<ClassInfo>() as u32,
+    bytes_at: offset_of!(ClassInfo, bytes) as u32,
+    objects_at: offset_of!(ClassInfo, objects) as u32,
+    span_granules_at: offset_of!(ClassInfo, span_granules) as u32,
+    bitmap_words_at: offset_of!(ClassInfo, bitmap_words) as u32,
+};
 
 /// For each class, what tells by one multiplication whether an address can be
 /// an object's: ⌈2³² / bytes⌉ where spans are one granule, so that an object

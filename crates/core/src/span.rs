@@ -20,6 +20,10 @@ mod idle;
 
 pub use idle::PageSet;
 
+use core::mem::offset_of;
+
+use thmalloc_format::{self as format, SpanLayout};
+
 use crate::fatal::{self, Call};
 use crate::size_class::{ClassInfo, GRANULE_SHIFT, SizeClass};
 use crate::sync::{Field, Link, Linked};
@@ -29,13 +33,13 @@ use crate::sync::{Field, Link, Linked};
 #[repr(u8)]
 pub enum SpanKind {
     /// Nothing: free, or not of the heap.
-    Free = 0,
+    Free = format::SPAN_FREE,
     /// The first granule of a span of small objects.
-    Small = 1,
+    Small = format::SPAN_SMALL,
     /// The first granule of a large object.
-    Large = 2,
+    Large = format::SPAN_LARGE,
     /// A later granule of a span.
-    Inner = 3,
+    Inner = format::SPAN_INNER,
 }
 
 /// Words of a bitmap that stand in the span itself.
@@ -76,13 +80,29 @@ impl Linked for Span {
 }
 
 impl Span {
+    /// Where a reader finds its words.
+    pub const LAYOUT: SpanLayout = SpanLayout {
+        stride: size_of::<Self>() as u32,
+        kind_at: offset_of!(Self, kind) as u32,
+        class_at: offset_of!(Self, class) as u32,
+        granules_at: offset_of!(Self, granules) as u32,
+        back_at: offset_of!(Self, back) as u32,
+        live_at: offset_of!(Self, live) as u32,
+        fresh_at: offset_of!(Self, fresh) as u32,
+        released_at: offset_of!(Self, released) as u32,
+        start_at: offset_of!(Self, start) as u32,
+        size_or_bitmap_at: offset_of!(Self, size_or_bitmap) as u32,
+        words_at: offset_of!(Self, words) as u32,
+        inline_words: INLINE_WORDS as u32,
+    };
+
     /// What the slot says.
     #[inline]
     pub fn kind(&self) -> SpanKind {
         match self.kind.get() {
-            1 => SpanKind::Small,
-            2 => SpanKind::Large,
-            3 => SpanKind::Inner,
+            format::SPAN_SMALL => SpanKind::Small,
+            format::SPAN_LARGE => SpanKind::Large,
+            format::SPAN_INNER => SpanKind::Inner,
             _ => SpanKind::Free,
         }
     }

@@ -9,6 +9,10 @@
 //! be taken under it by the caller, but is not.
 #![allow(unsafe_code)] // The slots are raw metadata.
 
+use core::mem::offset_of;
+
+use thmalloc_format::TransferLayout;
+
 use crate::demand::LowWater;
 use crate::metadata::Metadata;
 use crate::size_class::SizeClass;
@@ -16,7 +20,11 @@ use crate::sync::{Mutex, Rank};
 
 struct State {
     objects: &'static mut [usize],
+    /// The address of the first of them, for readers outside; 0: there are none.
+    address: usize,
     count: usize,
+    /// Objects ever taken by caches.
+    drawn: usize,
     /// The fewest that were in it lately.
     low: LowWater,
 }
@@ -34,6 +42,19 @@ fn capacity(class: SizeClass) -> usize {
 }
 
 impl TransferCache {
+    /// Where a reader finds its words.
+    pub const LAYOUT: TransferLayout = {
+        let state = offset_of!(Self, state) + Mutex::<State>::VALUE_AT;
+        TransferLayout {
+            first_at: 0,
+            stride: size_of::<Self>() as u32,
+            generation_at: (offset_of!(Self, state) + Mutex::<State>::GENERATION_AT) as u32,
+            objects_at: (state + offset_of!(State, address)) as u32,
+            count_at: (state + offset_of!(State, count)) as u32,
+            drawn_at: (state + offset_of!(State, drawn)) as u32,
+        }
+    };
+
     /// An empty one.
     pub const fn new() -> Self {
         Self {
@@ -41,7 +62,9 @@ impl TransferCache {
                 Rank::TransferCache,
                 State {
                     objects: &mut [],
+                    address: 0,
                     count: 0,
+                    drawn: 0,
                     low: LowWater::new(),
                 },
             ),
@@ -55,6 +78,7 @@ impl TransferCache {
         let rest = state.count - count;
         out[..count].copy_from_slice(&state.objects[rest..rest + count]);
         state.count = rest;
+        state.drawn += count;
         state.low.note(rest);
         count
     }
@@ -90,6 +114,7 @@ impl TransferCache {
             // SAFETY: zeroed metadata of that length, ours for good.
             state.objects =
                 unsafe { core::slice::from_raw_parts_mut(memory.cast().as_ptr(), length) };
+            state.address = memory.as_ptr().expose_provenance();
         }
         let count = state.count;
         let Some(room) = state.objects.get_mut(count..count + objects.len()) else {

@@ -19,7 +19,11 @@
 //! lock:
 //! - a central list's: its counts, and the spans of its class but for `kind`,
 //!   `class`, `granules`, `back` and `start`;
-//! - the page heap's: its counts, all regions, large spans, and those five;
+//! - the page heap's: its counts, all regions, large spans, and those five. (A
+//!   span becomes one of a class, or is none any more, under that class's lock,
+//!   while no list of the page heap has it: so `kind` and `class` may change under
+//!   either lock. In between it is a large one, of no bytes or of those that its
+//!   objects took.)
 //! - a transfer cache's: its count and its objects;
 //! - a slot's: where its arrays begin. Its `top` words, and what the arrays
 //!   hold, change without a lock: free objects in CPU caches are counted as of
@@ -80,6 +84,11 @@ pub const SCAVENGER_OFF: u32 = 4;
 pub const SLEEP_AWAKE: u32 = 0;
 /// `ScavengerLayout::sleep`: waits without a timeout: nothing is left to do.
 pub const SLEEP_ASLEEP: u32 = 1;
+/// `ScavengerLayout::sleep`: the main thread has ended, and the scavenger's has to.
+pub const SLEEP_LEAVING: u32 = 2;
+/// `ScavengerLayout::sleep`: somebody outside has written a request. Nobody in the
+/// process writes this.
+pub const SLEEP_ASKED: u32 = 3;
 
 /// The block. Offsets named `…_at` count from the start of what they are of, in
 /// bytes; those of the first level from `heap`.
@@ -264,7 +273,8 @@ pub struct PagesLayout {
     pub holes_dirty_at: u32,
     /// Free pages that were given back, `u64`.
     pub released_at: u32,
-    /// Pages of spans ever handed out as large objects, `u64`: a running total.
+    /// Pages of spans ever handed out as large objects, and those by which such grew,
+    /// `u64`: a running total.
     pub large_drawn_at: u32,
     /// Large objects ever handed out, `u64`: a running total.
     pub large_count_at: u32,
@@ -377,15 +387,19 @@ pub struct ScavengerLayout {
     pub turn_ended_at: u32,
     /// When its next turn is due, `u64`; 0: when it is woken.
     pub next_turn_at: u32,
-    /// Bytes ever given back, `u64`.
+    /// Bytes ever given back, `u64`; without what large objects of a GiB and more
+    /// leave, of which nobody knows how much had memory.
     pub released_at: u32,
     /// When some were given back last, `u64`.
     pub released_when_at: u32,
     /// Bytes wanted again after they were given back, `u64`.
     pub refaulted_at: u32,
     /// `u32`: another number asks for everything to be given back now. Whoever
-    /// asks writes the old number plus one, and sets `sleep` to awake if it says
-    /// asleep.
+    /// asks writes the old number plus one, after that [`SLEEP_ASKED`] to `sleep`
+    /// unless it says leaving, and then interrupts the thread's wait, if there is
+    /// a thread: it waits for `sleep` to change, and looks at `request` after
+    /// each wait. Without a thread, a request is served by whoever next allocates
+    /// or frees on a slow path.
     pub request_at: u32,
     /// `u32`: the last request that was served.
     pub served_at: u32,

@@ -78,6 +78,9 @@ impl CentralFreeList {
             let start = span.start() + first * PAGE_BYTES;
             !decommit(start, count * PAGE_BYTES)
         });
+        if !refused {
+            below.pages.totals().note_released(pages.len());
+        }
         let (empty, quiet) = {
             let mut state = self.state.lock();
             let empty = state.unreserve(below.map, class, span, &pages, refused);
@@ -202,7 +205,8 @@ impl State {
     /// Objects on pages that were given back are handed out: the pages are not
     /// any more.
     #[cold]
-    pub(super) fn note_wanted(&mut self, map: &PageMap, span: &'static Span, objects: &[usize]) {
+    pub(super) fn note_wanted(&mut self, below: Below<'_>, span: &'static Span, objects: &[usize]) {
+        let map = below.map;
         let wanted = span.pages_of(objects);
         let mut left = PageSet::default();
         let released = released_pages(map, span);
@@ -214,6 +218,7 @@ impl State {
             set_released_pages(map, span, &left);
             self.released -= again;
             self.refaulted += again;
+            below.pages.totals().note_refaulted(again);
         }
     }
 }

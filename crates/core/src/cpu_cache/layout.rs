@@ -21,6 +21,9 @@ pub const STOPPED: u32 = (SLOT_BYTES - 8) as u32;
 /// Where the arrays begin.
 pub const FIRST_ARRAY: u32 = 1024;
 
+/// What a list has at the slot's beginning: its `top` and its `end`.
+pub const HEAD_BYTES: usize = 8;
+
 /// A slot in which every list is empty and full.
 #[repr(C, align(64))]
 pub struct EmptySlot([AtomicU64; CLASS_COUNT]);
@@ -28,7 +31,7 @@ pub struct EmptySlot([AtomicU64; CLASS_COUNT]);
 /// The slot of all threads before start-up and in lock mode.
 pub static EMPTY_SLOT: EmptySlot = EmptySlot([const { AtomicU64::new(0) }; CLASS_COUNT]);
 
-const _: () = assert!(CLASS_COUNT * 8 <= FIRST_ARRAY as usize);
+const _: () = assert!(CLASS_COUNT * HEAD_BYTES <= FIRST_ARRAY as usize);
 
 /// The words of a slot.
 #[derive(Clone, Copy)]
@@ -58,12 +61,12 @@ impl SlotMemory {
 
     /// The `top` of a class's list.
     pub fn top(self, class: usize) -> &'static AtomicU32 {
-        self.word32(class * 8)
+        self.word32(class * HEAD_BYTES)
     }
 
     /// The `end` of a class's list.
     pub fn end(self, class: usize) -> &'static AtomicU32 {
-        self.word32(class * 8 + 4)
+        self.word32(class * HEAD_BYTES + 4)
     }
 
     /// The word at an offset.

@@ -26,7 +26,10 @@ pub mod layout;
 mod slot;
 pub mod x86_64;
 
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
+
+use thmalloc_format::CachesLayout;
 
 use crate::central::{Below, CentralFreeList};
 use crate::fatal::Call;
@@ -100,6 +103,22 @@ pub struct CpuCaches {
 }
 
 impl CpuCaches {
+    /// Where a reader finds its words.
+    pub const LAYOUT: CachesLayout = CachesLayout {
+        mode_at: offset_of!(Self, mode) as u32,
+        count_at: offset_of!(Self, count) as u32,
+        memory_at: offset_of!(Self, memory) as u32,
+        slots_at: offset_of!(Self, slots) as u32,
+        slot_bytes: SLOT_BYTES as u32,
+        head_stride: layout::HEAD_BYTES as u32,
+        generation_at: Mutex::<Slot>::GENERATION_AT as u32,
+        lists_at: (Mutex::<Slot>::VALUE_AT + Slot::LISTS.0) as u32,
+        list_stride: Slot::LISTS.1 as u32,
+        base_at: Slot::LISTS.2 as u32,
+        lock_bytes: size_of::<Mutex<Slot>>() as u32,
+        reserved: 0,
+    };
+
     /// Without slots: everything is served from below.
     pub const fn new() -> Self {
         Self {

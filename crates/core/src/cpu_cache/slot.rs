@@ -7,6 +7,8 @@
 
 mod turn;
 
+use core::mem::offset_of;
+
 use super::capacity::{Budget, Demand, MAX_CAPACITY, Overflow};
 use super::layout::{FIRST_ARRAY, SLOT_BYTES, STOPPED, SlotMemory};
 use super::{Mode, Tiers, x86_64};
@@ -106,6 +108,14 @@ pub struct Taken {
 }
 
 impl Slot {
+    /// Where its lists stand, how far apart, and where in each its lowest word's
+    /// offset.
+    pub const LISTS: (usize, usize, usize) = (
+        offset_of!(Self, lists),
+        size_of::<List>(),
+        offset_of!(List, base),
+    );
+
     /// A slot without arrays.
     pub fn new(memory: SlotMemory, number: usize, mode: Mode) -> Self {
         Self {

@@ -67,6 +67,7 @@ extern "C" fn in_child() {
         os::reset_streams();
     }
     HEAP.scavenger.reset_after_fork();
+    HEAP.schedule.reset_after_fork();
 }
 
 fn unlock() {

@@ -39,7 +39,7 @@ impl Heap {
         let align = align.div_ceil(GRANULE_BYTES);
         let allocate = || {
             self.pages
-                .allocate(&self.map, &self.metadata, granules, align)
+                .allocate_large(&self.map, &self.metadata, granules, align)
         };
         let span = allocate().or_else(|error| {
             // What no system has, no giving back helps to get.

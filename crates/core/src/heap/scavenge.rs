@@ -7,6 +7,8 @@
 //! one system call on half a MiB at most.
 //! Lock: `standstill`; those of the tiers, one at a time.
 
+use core::mem::offset_of;
+
 use super::Heap;
 use crate::central::ClassTurn;
 use crate::demand::Backoff;
@@ -15,6 +17,7 @@ use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
 use crate::span::{Span, SpanKind};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where something is in demand, less than this is not worth giving back, in
 /// pages: of all spans, and of all that the page heap has.
@@ -76,6 +79,41 @@ impl Turns {
     /// A time as it is to be waited now.
     pub fn stretch(&self, time: u64) -> u64 {
         self.backoff.stretch(time)
+    }
+}
+
+/// When the scavenger's thread was done last, and when it will come by again, for
+/// readers outside; in nanoseconds of [`os::now`].
+pub struct Schedule {
+    ended: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Schedule {
+    /// Where a reader finds its words.
+    pub const AT: (usize, usize) = (offset_of!(Self, ended), offset_of!(Self, next));
+
+    /// It was never there.
+    pub const fn new() -> Self {
+        Self {
+            ended: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// The thread sleeps for so long; `None`: until it is woken.
+    pub fn note_sleep(&self, wait: Option<u64>) {
+        let now = os::now();
+        // Relaxed, both: figures, which publish nothing.
+        self.ended.store(now, Ordering::Relaxed);
+        let next = wait.map_or(0, |wait| now + wait);
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// In the child of a fork, where the thread is not.
+    pub fn reset_after_fork(&self) {
+        self.ended.store(0, Ordering::Relaxed);
+        self.next.store(0, Ordering::Relaxed);
     }
 }
 

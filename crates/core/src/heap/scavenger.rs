@@ -25,11 +25,22 @@
 //! What went through slow paths counts up to [`WAKE_BYTES`] before it wakes
 //! anyone.
 //!
+//! # Requests from outside
+//! Another process that may write to this one's memory asks for everything to be
+//! given back: it writes `request`, then *asked* to `sleep`, and has the system
+//! restart the thread's wait, which then finds another word than it sleeps on. The
+//! thread looks at `request` after it has written `sleep`, so it does not sleep
+//! over one. Where there is no thread, whoever next comes through a slow path
+//! serves it. `claimed` says who: one caller for each request.
+//!
 //! Lock: none; the turn takes those it needs.
 #![allow(unsafe_code)] // The type of a thread's entry.
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ptr::null_mut;
+
+use thmalloc_format::{self as format, ScavengerLayout};
 
 use super::scavenge::Turns;
 use super::{HEAP, Heap};
@@ -38,18 +49,20 @@ use crate::os;
 use crate::page_heap::PageHeap;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-const ABSENT: u32 = 0;
-const STARTING: u32 = 1;
-const RUNNING: u32 = 2;
-const GONE: u32 = 3;
-const OFF: u32 = 4;
+const ABSENT: u32 = format::SCAVENGER_ABSENT;
+const STARTING: u32 = format::SCAVENGER_STARTING;
+const RUNNING: u32 = format::SCAVENGER_RUNNING;
+const GONE: u32 = format::SCAVENGER_GONE;
+const OFF: u32 = format::SCAVENGER_OFF;
 
 /// The thread works, or waits for its next turn.
-const AWAKE: u32 = 0;
+const AWAKE: u32 = format::SLEEP_AWAKE;
 /// It sleeps until it is woken, or is about to.
-const ASLEEP: u32 = 1;
+const ASLEEP: u32 = format::SLEEP_ASLEEP;
 /// It has to go.
-const LEAVING: u32 = 2;
+const LEAVING: u32 = format::SLEEP_LEAVING;
+/// Somebody outside has written a request. Only they write this.
+const ASKED: u32 = format::SLEEP_ASKED;
 
 /// A thread is started for a heap of at least this address space: a smaller
 /// one keeps nothing that is worth it.
@@ -96,9 +109,33 @@ pub struct Scavenger {
     watching: AtomicBool,
     /// The thread, while it is running.
     thread: AtomicU64,
+    /// Its number in the system; 0: there is none.
+    number: AtomicU32,
+    /// The last request from outside; the last that somebody set out to serve, and
+    /// the last that was served, with what it brought in bytes.
+    request: AtomicU32,
+    claimed: AtomicU32,
+    served: AtomicU32,
+    served_bytes: AtomicU64,
 }
 
 impl Scavenger {
+    /// Where a reader finds its words; 0 for those that stand elsewhere.
+    pub const LAYOUT: ScavengerLayout = ScavengerLayout {
+        state_at: offset_of!(Self, state) as u32,
+        sleep_at: offset_of!(Self, sleep) as u32,
+        delay_at: offset_of!(Self, delay) as u32,
+        turn_ended_at: 0,
+        next_turn_at: 0,
+        released_at: 0,
+        released_when_at: 0,
+        refaulted_at: 0,
+        request_at: offset_of!(Self, request) as u32,
+        served_at: offset_of!(Self, served) as u32,
+        served_bytes_at: offset_of!(Self, served_bytes) as u32,
+        thread_at: offset_of!(Self, number) as u32,
+    };
+
     /// Absent.
     pub const fn new() -> Self {
         Self {
@@ -111,6 +148,11 @@ impl Scavenger {
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
             thread: AtomicU64::new(0),
+            number: AtomicU32::new(0),
+            request: AtomicU32::new(0),
+            claimed: AtomicU32::new(0),
+            served: AtomicU32::new(0),
+            served_bytes: AtomicU64::new(0),
         }
     }
 
@@ -154,13 +196,58 @@ impl Scavenger {
     }
 
     fn wake(&self) {
-        // Relaxed: what the thread is woken for it sees under the locks.
-        let woken =
-            self.sleep
-                .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
-        if woken.is_ok() {
-            os::futex_wake_one(&self.sleep);
+        // Who has asked may not have got as far as the thread's wait.
+        for word in [ASLEEP, ASKED] {
+            // Relaxed: what the thread is woken for it sees under the locks.
+            let woken =
+                self.sleep
+                    .compare_exchange(word, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+            if woken.is_ok() {
+                return os::futex_wake_one(&self.sleep);
+            }
         }
+    }
+
+    /// Is there a request that nobody serves?
+    fn is_asked(&self) -> bool {
+        // SeqCst: the thread has written `sleep` before, as in `leave`; whoever
+        // asks writes in the other order. Relaxed: a number that only grows.
+        self.request.load(Ordering::SeqCst) != self.claimed.load(Ordering::Relaxed)
+    }
+
+    /// Takes it on oneself to serve the last request, if there is one that nobody
+    /// serves: its number.
+    #[must_use]
+    fn claim(&self) -> Option<u32> {
+        // Relaxed, all: the caller wins or loses by this word alone, and needs
+        // nothing else of whoever asked.
+        let asked = self.request.load(Ordering::Relaxed);
+        let before = self.claimed.load(Ordering::Relaxed);
+        let mine = asked != before
+            && self
+                .claimed
+                .compare_exchange(before, asked, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        mine.then_some(asked)
+    }
+
+    /// The request of that number brought so many bytes.
+    fn note_served(&self, request: u32, bytes: usize) {
+        // Relaxed: published by the next store.
+        self.served_bytes.store(bytes as u64, Ordering::Relaxed);
+        // Release: pairs with the read of whoever asked, who looks at the bytes
+        // after it.
+        self.served.store(request, Ordering::Release);
+    }
+
+    /// What another process writes that asks for everything to be given back.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "the models call it")]
+    pub fn ask(&self) {
+        let request = self.request.load(Ordering::Relaxed);
+        // SeqCst, both: other processes write by system calls.
+        self.request.store(request + 1, Ordering::SeqCst);
+        self.sleep.store(ASKED, Ordering::SeqCst);
     }
 
     /// In the child of a fork, where no thread is left but this one.
@@ -170,6 +257,10 @@ impl Scavenger {
             .store(if off { OFF } else { ABSENT }, Ordering::Relaxed);
         self.sleep.store(AWAKE, Ordering::Relaxed);
         self.pause.store(0, Ordering::Relaxed);
+        self.number.store(0, Ordering::Relaxed);
+        // Whoever was at a request is not here.
+        let served = self.served.load(Ordering::Relaxed);
+        self.claimed.store(served, Ordering::Relaxed);
         if self.watching.load(Ordering::Relaxed) {
             let watching = os::watch_this_thread();
             self.watching.store(watching, Ordering::Relaxed);
@@ -231,7 +322,7 @@ impl Scavenger {
     #[inline]
     fn note_traffic(&self, bytes: usize) {
         // Relaxed: see the module's header for what orders it.
-        if self.sleep.load(Ordering::Relaxed) == ASLEEP {
+        if self.sleep.load(Ordering::Relaxed) != AWAKE {
             self.count_traffic(bytes);
         }
     }
@@ -262,7 +353,23 @@ impl Heap {
             ABSENT if self.scavenger.may_start(&self.pages) => {
                 self.scavenger.start();
             }
-            _ => {}
+            _ => self.serve_request(),
+        }
+    }
+
+    /// Gives everything back if somebody outside asks for it.
+    #[inline]
+    fn serve_request(&self) {
+        if self.scavenger.is_asked() {
+            self.serve_claimed();
+        }
+    }
+
+    #[cold]
+    fn serve_claimed(&self) {
+        if let Some(request) = self.scavenger.claim() {
+            let bytes = self.trim();
+            self.scavenger.note_served(request, bytes);
         }
     }
 
@@ -272,8 +379,9 @@ impl Heap {
         // Relaxed: as above.
         match self.scavenger.state.load(Ordering::Relaxed) {
             RUNNING => self.scavenger.note_traffic(bytes),
-            OFF => {}
+            OFF => self.serve_request(),
             _ => {
+                self.serve_request();
                 // Relaxed: a sum, of this thread's mostly, and a bound for it.
                 let freed = &self.scavenger.freed;
                 let look = &self.scavenger.look_bytes;
@@ -303,9 +411,14 @@ impl Heap {
         let delay = scavenger.delay.load(Ordering::Relaxed);
         let turn = (delay / TURNS as u64).max(SHORTEST_TURN);
         os::name_thread(NAME, (turn / SLACK_SHARE) as usize);
+        // Relaxed: for readers outside.
+        scavenger
+            .number
+            .store(os::thread_number(), Ordering::Relaxed);
         let mut turns = Turns::new();
         // SeqCst, here and below: see `leave`.
         while scavenger.state.load(Ordering::SeqCst) == RUNNING {
+            self.serve_request();
             let mut left = self.turn(&mut turns);
             if !left {
                 scavenger.traffic.store(0, Ordering::Relaxed);
@@ -316,12 +429,19 @@ impl Heap {
                 scavenger.sleep.store(AWAKE, Ordering::SeqCst);
             }
             if scavenger.state.load(Ordering::SeqCst) != RUNNING {
-                return;
+                break;
             }
+            if scavenger.is_asked() {
+                continue;
+            }
+            let wait = turns.stretch(turn);
+            self.schedule.note_sleep(left.then_some(wait));
             match left {
-                true => os::futex_wait_for(&scavenger.sleep, AWAKE, turns.stretch(turn)),
+                true => os::futex_wait_for(&scavenger.sleep, AWAKE, wait),
                 false => os::futex_wait(&scavenger.sleep, ASLEEP),
             }
         }
+        // Relaxed: as above.
+        scavenger.number.store(0, Ordering::Relaxed);
     }
 }

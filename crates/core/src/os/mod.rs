@@ -28,7 +28,7 @@ pub use process::{
 };
 pub use thread::{
     Thread, find_thread_functions, is_main_thread, is_only_thread, join_thread,
-    leave_cpus_to_main_thread, name_thread, now, start_thread, watch_main_thread,
+    leave_cpus_to_main_thread, name_thread, now, start_thread, thread_number, watch_main_thread,
     watch_this_thread,
 };
 pub use x86_64::{ThreadLocals, thread_locals, thread_locals_offset};

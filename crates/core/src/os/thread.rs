@@ -192,6 +192,12 @@ fn thread_count() -> Option<usize> {
     usize::try_from(links).ok()?.checked_sub(2)
 }
 
+/// The calling thread's number in the system.
+pub fn thread_number() -> u32 {
+    // SAFETY: takes no arguments.
+    unsafe { call(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
 /// Is the calling thread the one that the process began with?
 pub fn is_main_thread() -> bool {
     // SAFETY: neither takes arguments.

@@ -4,7 +4,7 @@
 //! of free granules.
 //! Lock: the page heap's.
 
-use super::{PageHeap, State};
+use super::{PageHeap, State, Totals};
 use crate::demand::LowWater;
 use crate::page_map::PageMap;
 use crate::size_class::GRANULE_PAGES;
@@ -112,12 +112,13 @@ impl PageHeap {
 
 impl State {
     /// Granules go into use, with so many pages that may hold something.
-    pub fn note_used(&mut self, granules: usize, dirty: usize) {
+    pub fn note_used(&mut self, totals: &Totals, granules: usize, dirty: usize) {
         self.used += granules;
         let clean = granules * GRANULE_PAGES - dirty;
         let again = clean.min(self.released);
         self.released -= again;
         self.refaulted += again;
+        totals.note_refaulted(again);
     }
 
     pub fn note_released(&mut self, pages: usize) {

@@ -12,10 +12,12 @@ use crate::page_map::PageMap;
 use crate::region::{
     REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region, granule_mask,
 };
-use crate::size_class::GRANULE_BYTES;
+use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES};
 use crate::span::Span;
 
-use super::{PageHeap, State, begin_span, each_inner_slot, each_region_part, region_at, slot_at};
+use super::{
+    PageHeap, State, Totals, begin_span, each_inner_slot, each_region_part, region_at, slot_at,
+};
 
 /// Remapping splits the system's list of mappings, of which a process has
 /// 65530 (`vm.max_map_count`), by up to three mappings a move: regions that move
@@ -31,7 +33,13 @@ impl PageHeap {
     /// Makes a large span longer where it stands, if what follows is free.
     #[must_use]
     pub fn extend(&self, map: &PageMap, span: &'static Span, granules: usize) -> bool {
-        self.state.lock().extend(map, span, granules)
+        let mut state = self.state.lock();
+        let more = (granules - span.granules()) * GRANULE_PAGES;
+        let extended = state.extend(map, &self.totals, span, granules);
+        if extended {
+            state.large_drawn += more;
+        }
+        extended
     }
 
     /// Notes that a part of a large object may hold something: the object's
@@ -70,6 +78,7 @@ impl PageHeap {
                 return Ok(None);
             }
             state.moves += 1;
+            state.large_drawn += (granules - span.granules()) * GRANULE_PAGES;
         }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
         if !super::release::move_regions(span, new, whole) {
@@ -121,6 +130,7 @@ impl State {
     pub fn allocate_regions(
         &mut self,
         map: &PageMap,
+        totals: &Totals,
         granules: usize,
         align: usize,
     ) -> Option<&'static Span> {
@@ -128,7 +138,7 @@ impl State {
         let (start, dirty) = self
             .runs
             .take(map, count, (align / REGION_GRANULES).max(1))?;
-        self.use_regions(map, start, granules, dirty);
+        self.use_regions(map, totals, start, granules, dirty);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -139,7 +149,14 @@ impl State {
     /// Marks free regions, taken from the runs, as filled by `granules`; the
     /// last is parted if they do not fill it. The first `dirty` of them may
     /// hold something.
-    fn use_regions(&mut self, map: &PageMap, start: usize, granules: usize, dirty: usize) {
+    fn use_regions(
+        &mut self,
+        map: &PageMap,
+        totals: &Totals,
+        start: usize,
+        granules: usize,
+        dirty: usize,
+    ) {
         let count_touched = |bytes: usize| {
             let mut pages = 0;
             each_region_part(map, start, bytes, |region, first, length| {
@@ -151,7 +168,7 @@ impl State {
         let taken = count_touched((dirty * REGION_BYTES).min(granules * GRANULE_BYTES));
         self.runs_dirty.take(all);
         self.holes_dirty.add(all - taken);
-        self.note_used(granules, taken);
+        self.note_used(totals, granules, taken);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             let last_start = start + (granules - rest) * GRANULE_BYTES;
@@ -162,7 +179,13 @@ impl State {
         }
     }
 
-    fn extend(&mut self, map: &PageMap, span: &'static Span, granules: usize) -> bool {
+    fn extend(
+        &mut self,
+        map: &PageMap,
+        totals: &Totals,
+        span: &'static Span,
+        granules: usize,
+    ) -> bool {
         let (start, old) = (span.start(), span.granules());
         let end = start + old * GRANULE_BYTES;
         let new_end = start + granules * GRANULE_BYTES;
@@ -189,7 +212,7 @@ impl State {
             self.parted.mark_used(last, granule_in_region(end), inside);
             let pages = last.touched_in(end % REGION_BYTES, inside * GRANULE_BYTES);
             self.holes_dirty.take(pages);
-            self.note_used(inside, pages);
+            self.note_used(totals, inside, pages);
         }
         span.set_granules(granules);
         let filled = new_end >= border && start.is_multiple_of(REGION_BYTES);
@@ -197,7 +220,7 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            self.use_regions(map, border, beyond, dirty);
+            self.use_regions(map, totals, border, beyond, dirty);
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {

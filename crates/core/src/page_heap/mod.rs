@@ -22,6 +22,11 @@ mod large;
 mod parted;
 mod release;
 mod runs;
+mod totals;
+
+use core::mem::offset_of;
+
+use thmalloc_format::PagesLayout;
 
 use crate::fatal;
 use crate::metadata::Metadata;
@@ -34,6 +39,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 pub use dirty::{PageTurn, Released};
+pub use totals::Totals;
 
 use dirty::Dirty;
 use huge::HugePolicy;
@@ -64,10 +70,15 @@ struct State {
     released_now: usize,
     /// Pages that had been given back and were taken since the turn began.
     refaulted: usize,
+    /// Pages of all large objects ever handed out, and what those grew by; and how
+    /// many objects that were.
+    large_drawn: usize,
+    large_count: usize,
 }
 
 /// The page heap.
 pub struct PageHeap {
+    totals: Totals,
     state: Mutex<State>,
     huge: HugePolicy,
     /// `State::regions`, for who wants a hint without the lock.
@@ -86,9 +97,30 @@ pub struct PageHeapStats {
 }
 
 impl PageHeap {
+    /// Where a reader finds its words.
+    pub const LAYOUT: PagesLayout = {
+        let state = offset_of!(Self, state) + Mutex::<State>::VALUE_AT;
+        let runs = state + offset_of!(State, runs_dirty);
+        let holes = state + offset_of!(State, holes_dirty);
+        PagesLayout {
+            generation_at: (offset_of!(Self, state) + Mutex::<State>::GENERATION_AT) as u32,
+            regions_at: (state + offset_of!(State, regions)) as u32,
+            used_at: (state + offset_of!(State, used)) as u32,
+            runs_dirty_at: (runs + offset_of!(Dirty, pages)) as u32,
+            holes_dirty_at: (holes + offset_of!(Dirty, pages)) as u32,
+            released_at: (state + offset_of!(State, released)) as u32,
+            large_drawn_at: (state + offset_of!(State, large_drawn)) as u32,
+            large_count_at: (state + offset_of!(State, large_count)) as u32,
+        }
+    };
+
+    /// Where its running totals stand, in bytes from the start.
+    pub const TOTALS_AT: usize = offset_of!(Self, totals);
+
     /// A heap without memory.
     pub const fn new() -> Self {
         Self {
+            totals: Totals::new(),
             state: Mutex::new(
                 Rank::PageHeap,
                 State {
@@ -102,11 +134,18 @@ impl PageHeap {
                     released: 0,
                     released_now: 0,
                     refaulted: 0,
+                    large_drawn: 0,
+                    large_count: 0,
                 },
             ),
             huge: HugePolicy::new(),
             mapped_regions: AtomicUsize::new(0),
         }
+    }
+
+    /// Its running totals.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// A span of `granules` at a multiple of `align` granules (a power of two).
@@ -118,18 +157,45 @@ impl PageHeap {
         granules: usize,
         align: usize,
     ) -> Result<&'static Span, OutOfMemory> {
+        self.allocate_counted(map, metadata, granules, align, 0)
+    }
+
+    /// The same for a new object of the program's.
+    pub fn allocate_large(
+        &self,
+        map: &PageMap,
+        metadata: &Metadata,
+        granules: usize,
+        align: usize,
+    ) -> Result<&'static Span, OutOfMemory> {
+        self.allocate_counted(map, metadata, granules, align, 1)
+    }
+
+    /// A span that serves so many new large objects.
+    fn allocate_counted(
+        &self,
+        map: &PageMap,
+        metadata: &Metadata,
+        granules: usize,
+        align: usize,
+        objects: usize,
+    ) -> Result<&'static Span, OutOfMemory> {
         if granules.max(align) >= MAX_GRANULES {
             return Err(OutOfMemory);
         }
         loop {
             let mut state = self.state.lock();
             let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
-                state.allocate_in_region(map, &self.huge, granules, align)
+                state.allocate_in_region(map, self, granules, align)
             } else {
-                state.allocate_regions(map, granules, align)
+                state.allocate_regions(map, &self.totals, granules, align)
             };
             match found {
-                Some(span) => return Ok(span),
+                Some(span) => {
+                    state.large_count += objects;
+                    state.large_drawn += objects * granules * GRANULE_PAGES;
+                    return Ok(span);
+                }
                 None => self.grow(map, metadata, state, granules, align)?,
             }
         }
@@ -340,10 +406,11 @@ impl State {
     fn allocate_in_region(
         &mut self,
         map: &PageMap,
-        huge: &HugePolicy,
+        heap: &PageHeap,
         granules: usize,
         align: usize,
     ) -> Option<&'static Span> {
+        let huge = &heap.huge;
         let (region, first) = self
             .parted
             .find_warm(granules, align)
@@ -353,7 +420,7 @@ impl State {
         self.parted.mark_used(region, first, granules);
         let dirty = region.touched_in(first * GRANULE_BYTES, granules * GRANULE_BYTES);
         self.holes_dirty.take(dirty);
-        self.note_used(granules, dirty);
+        self.note_used(&heap.totals, granules, dirty);
         Some(begin_span(
             map,
             region.start() + first * GRANULE_BYTES,

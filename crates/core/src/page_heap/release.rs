@@ -27,6 +27,9 @@ impl PageHeap {
         let region = region_at(map, start);
         let pages = region.touched_pages();
         let refused = pages != 0 && !decommit(start, REGION_BYTES);
+        if !refused {
+            self.totals.note_released(pages);
+        }
         let mut state = self.state.lock();
         if refused {
             state.runs_dirty.add(pages);
@@ -50,6 +53,9 @@ impl PageHeap {
         let (start, bytes) = (hole.start(), hole.granules() * GRANULE_BYTES);
         self.before_release_inside(region);
         let refused = !decommit(start, bytes);
+        if !refused {
+            self.totals.note_released(pages);
+        }
         let mut state = self.state.lock();
         if !refused {
             region.untouch(start % REGION_BYTES, bytes);

@@ -17,6 +17,9 @@ pub struct Once {
 }
 
 impl Once {
+    /// Where the state stands, in bytes from the start: a `u32`.
+    pub const STATE_AT: usize = core::mem::offset_of!(Self, state);
+
     /// Not begun.
     pub const fn new() -> Self {
         Self {

@@ -11,11 +11,12 @@ mod process;
 pub use process::*;
 
 loom::lazy_static! {
-    static ref QUEUE: Queue = Queue { look: Mutex::new(()), sleepers: Condvar::new() };
+    static ref QUEUE: Queue = Queue { look: Mutex::new(0), sleepers: Condvar::new() };
 }
 
 struct Queue {
-    look: Mutex<()>,
+    /// How often sleepers were interrupted.
+    look: Mutex<usize>,
     sleepers: Condvar,
 }
 
@@ -25,10 +26,21 @@ pub fn futex_wait(word: &AtomicU32, expected: u32) {
     if !in_model() {
         return std::thread::yield_now();
     }
-    let look = QUEUE.look.lock().expect("never poisoned");
-    if word.load_now() == expected {
-        drop(QUEUE.sleepers.wait(look).expect("never poisoned"));
+    let mut look = QUEUE.look.lock().expect("never poisoned");
+    while word.load_now() == expected {
+        let before = *look;
+        look = QUEUE.sleepers.wait(look).expect("never poisoned");
+        if *look == before {
+            return;
+        }
     }
+}
+
+/// Interrupts all sleepers: the system has them look at their words again.
+pub fn interrupt() {
+    let mut look = QUEUE.look.lock().expect("never poisoned");
+    *look += 1;
+    QUEUE.sleepers.notify_all();
 }
 
 /// Sleeps as long, if the word has that value and nobody wakes it; any time

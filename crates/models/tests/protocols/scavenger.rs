@@ -32,6 +32,14 @@ mod scavenge {
             time
         }
     }
+
+    /// What readers outside see.
+    pub struct Schedule;
+
+    impl Schedule {
+        /// Nothing that a model sees.
+        pub const fn note_sleep(&self, _wait: Option<u64>) {}
+    }
 }
 
 /// Stands in for `crates/core/src/demand.rs`.
@@ -59,19 +67,26 @@ const ENOUGH: usize = 256 << 10;
 loom::lazy_static! {
     static ref HEAP: Heap = Heap {
         scavenger: Scavenger::new(),
+        schedule: scavenge::Schedule,
         pages: page_heap::PageHeap,
         central: Mutex::new(Central { unused: 0, idle: 0 }),
         given_back: Condvar::new(),
         cache: Mutex::new(Cache { objects: 0, room: true }),
+        trims: Mutex::new(0),
+        trimmed: Condvar::new(),
     };
 }
 
 struct Heap {
     scavenger: Scavenger,
+    schedule: scavenge::Schedule,
     pages: page_heap::PageHeap,
     central: Mutex<Central>,
     given_back: Condvar,
     cache: Mutex<Cache>,
+    /// How often everything was given back at once.
+    trims: Mutex<usize>,
+    trimmed: Condvar,
 }
 
 struct Central {
@@ -114,6 +129,21 @@ impl Heap {
             left = true;
         }
         left
+    }
+
+    /// `Heap::trim`.
+    fn trim(&self) -> usize {
+        *lock(&self.trims) += 1;
+        self.trimmed.notify_all();
+        0
+    }
+
+    /// Waits until everything was given back so often.
+    fn wait_until_trimmed(&self, count: usize) {
+        let mut trims = lock(&self.trims);
+        while *trims < count {
+            trims = self.trimmed.wait(trims).expect("never poisoned");
+        }
     }
 
     /// `Heap::release_in_line`, by whoever frees.
@@ -280,6 +310,52 @@ fn after_a_start_that_failed_comes_another() {
         assert_eq!(os::started_count(), 1);
         os::end_main_thread();
         assert_eq!(os::running_count(), 0);
+    });
+}
+
+/// Another process asks for everything to be given back.
+fn ask() {
+    HEAP.scavenger.ask();
+    os::interrupt();
+}
+
+#[test]
+fn a_request_is_served_by_a_thread_that_sleeps_or_is_about_to() {
+    explore_process(3, || {
+        os::have_an_idle_thread();
+        HEAP.allocate();
+        ask();
+        HEAP.wait_until_trimmed(1);
+        os::end_main_thread();
+        assert_eq!(os::running_count(), 0);
+    });
+}
+
+#[test]
+fn a_request_that_gets_no_further_than_its_words_loses_no_wake() {
+    explore_process(2, || {
+        os::have_an_idle_thread();
+        HEAP.allocate();
+        HEAP.scavenger.ask();
+        HEAP.free_large(ENOUGH);
+        HEAP.wait_until_given_back();
+        os::end_main_thread();
+        assert_eq!(os::running_count(), 0);
+    });
+}
+
+#[test]
+fn without_a_thread_a_request_is_served_once_by_whoever_comes_by() {
+    explore_process(3, || {
+        ask();
+        let other = spawn(|| HEAP.free_large(1));
+        HEAP.free_large(1);
+        other.join().expect("no panic");
+        assert_eq!(*lock(&HEAP.trims), 1);
+        ask();
+        HEAP.free_large(1);
+        assert_eq!(*lock(&HEAP.trims), 2);
+        os::end_main_thread();
     });
 }
 

@@ -157,6 +157,11 @@ pub fn is_single_threaded() -> bool {
     false
 }
 
+/// Anything but 0.
+pub fn thread_number() -> u32 {
+    1
+}
+
 /// Only that one asks.
 pub fn is_main_thread() -> bool {
     true
