@@ -306,13 +306,15 @@ impl Sample {
             .collect();
         for (first, span) in &self.spans {
             let end = first + span.pages as usize;
-            for number in first / REGION_PAGES..end.div_ceil(REGION_PAGES) {
+            let covered = first / REGION_PAGES..end.div_ceil(REGION_PAGES);
+            let regions = regions.iter_mut().enumerate();
+            for (number, region) in regions.take(covered.end).skip(covered.start) {
                 let start = number * REGION_PAGES;
                 let from = start.max(*first);
                 let mut part = span.clone();
                 part.first_page = (from - start) as u32;
                 part.pages = (end.min(start + REGION_PAGES) - from) as u32;
-                regions[number].spans.push(part);
+                region.spans.push(part);
             }
         }
         regions
