@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::error::OWN_FAILURE;
+use crate::explain;
 use crate::map;
 use crate::run;
 
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Map(map::Map),
+    Explain(explain::Explain),
 }
 
 /// Does what the arguments say; returns the exit status.
@@ -40,6 +42,7 @@ pub fn main() -> i32 {
     let outcome = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Map(map) => map.execute(),
+        Command::Explain(explain) => explain.execute(),
     };
     match outcome {
         Ok(()) => 0,

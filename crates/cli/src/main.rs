@@ -1,7 +1,7 @@
 //! The `thmalloc` command.
 //!
 //! `cli` declares what can be typed; each subcommand has a module of its own
-//! (`run`, `map`); whatever goes wrong is an `error::Error` with its advice and its
+//! (`run`, `map`, `explain`); whatever goes wrong is an `error::Error` with its advice and its
 //! exit status.
 
 // std's own `main` ignores SIGPIPE and opens closed standard descriptors, and
@@ -10,6 +10,7 @@
 
 mod cli;
 mod error;
+mod explain;
 mod map;
 mod run;
 mod size;
