@@ -13,7 +13,7 @@ use thmalloc_inspect::{Detail, Snapshot, Target};
 
 use crate::error::Error;
 use crate::size;
-use words::{FileUse, Report};
+use words::Report;
 
 const AFTER_HELP: &str = "\
 The process is read once a second, three times at least, and not stopped. One
@@ -66,7 +66,7 @@ impl Explain {
     pub fn execute(self) -> Result<(), Error> {
         let mut target = Target::open(self.pid)?;
         let readings = watch(&mut target, self.watch)?;
-        let files = files(self.pid)?;
+        let files = target.files()?;
         let Some(report) = words::report(&readings, &files) else {
             return Ok(());
         };
@@ -107,11 +107,6 @@ fn watch(target: &mut Target, time: Duration) -> Result<Vec<Snapshot>, Error> {
         all.push(target.read(detail)?);
     }
     Ok(all)
-}
-
-/// The files that the process has mapped, those with most memory first.
-fn files(_pid: u32) -> Result<Vec<FileUse>, Error> {
-    Ok(Vec::new())
 }
 
 fn text(report: &Report) -> String {

@@ -1,9 +1,12 @@
 //! A process's memory as the kernel counts it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use crate::error::Error;
 use crate::memory::{Memory, ProcessMemory};
 use crate::proc::{self, Mapping};
-use crate::snapshot::Resident;
+use crate::snapshot::{MappedFile, Resident};
 
 /// Bytes of a page, where a mapping is told apart page by page.
 const PAGE: u64 = 4096;
@@ -74,6 +77,27 @@ fn counted(memory: &ProcessMemory, start: u64, end: u64) -> u64 {
         at += pages.len() as u64 * PAGE;
     }
     bytes
+}
+
+/// The files and the shared memory that a process has mapped, those with most
+/// memory first. Several mappings of a file are one.
+pub fn files(pid: u32) -> Result<Vec<MappedFile>, Error> {
+    let mappings = proc::mappings(pid, true)?;
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for mapping in &mappings {
+        let resident = mapping.rss.saturating_sub(mapping.anonymous);
+        *by_name.entry(&mapping.name).or_default() += resident;
+    }
+    let mut files: Vec<MappedFile> = by_name
+        .into_iter()
+        .filter(|(name, resident)| !name.is_empty() && *resident > 0)
+        .map(|(name, resident)| MappedFile {
+            name: name.to_owned(),
+            resident,
+        })
+        .collect();
+    files.sort_by_key(|file| Reverse(file.resident));
+    Ok(files)
 }
 
 /// Where the mappings begin in which threads have their stacks.

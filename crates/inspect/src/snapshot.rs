@@ -124,6 +124,15 @@ pub struct Resident {
     pub minor_faults: u64,
 }
 
+/// A file, or shared memory, that a process has mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MappedFile {
+    /// Its path as the kernel writes it, or a name in brackets.
+    pub name: String,
+    /// Its pages that the process has mapped and that are in memory.
+    pub resident: u64,
+}
+
 /// Running totals since the heap's first use.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Totals {

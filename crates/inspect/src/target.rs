@@ -14,7 +14,7 @@ use crate::memory::{Fault, ProcessMemory};
 use crate::proc::{self, Stat};
 use crate::reading::{self, Reading};
 use crate::resident;
-use crate::snapshot::{Consistency, JSON_VERSION, Process, Snapshot};
+use crate::snapshot::{Consistency, JSON_VERSION, MappedFile, Process, Snapshot};
 use crate::trim;
 
 /// How much of a process is read.
@@ -152,6 +152,13 @@ impl Target {
             }
         }
         Err(Fault::Corrupt("it changes faster than it is read"))
+    }
+
+    /// The files and the shared memory that it has mapped, those with most memory
+    /// first.
+    pub fn files(&self) -> Result<Vec<MappedFile>, Error> {
+        self.stat()?;
+        resident::files(self.pid)
     }
 
     /// Asks the process to give back all that it can now, and waits that long at

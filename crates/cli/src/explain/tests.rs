@@ -2,6 +2,7 @@
 
 use super::*;
 use thmalloc_inspect::sample::{Sample, Slot};
+use thmalloc_inspect::snapshot::MappedFile;
 
 fn survivors() -> Vec<Snapshot> {
     let kept = |object: u64| {
@@ -23,7 +24,7 @@ fn survivors() -> Vec<Snapshot> {
     all
 }
 
-fn said(readings: &[Snapshot], files: &[FileUse]) -> String {
+fn said(readings: &[Snapshot], files: &[MappedFile]) -> String {
     text(&words::report(readings, files).expect("readings"))
 }
 
@@ -63,9 +64,9 @@ fn the_verdict_comes_first_and_then_what_was_seen_and_what_to_do() {
 fn a_name_and_a_file_are_shown_on_one_line_whatever_is_in_them() {
     let mut readings = survivors();
     readings[2].process.name = "evil\n\u{1b}[2J; rm -rf /".into();
-    let files = [FileUse {
+    let files = [MappedFile {
         name: "/tmp/a\u{7}b".into(),
-        bytes: 3 << 20,
+        resident: 3 << 20,
     }];
     let text = said(&readings, &files);
     assert!(

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thmalloc_inspect::Snapshot;
-use thmalloc_inspect::snapshot::{ClassView, ScavengerState};
+use thmalloc_inspect::snapshot::{ClassView, MappedFile, Resident, ScavengerState, Words};
 
 use super::verdict::{self, Growth, Verdict};
 use crate::size::{bytes, line, percent};
@@ -32,9 +32,9 @@ pub struct Report {
     /// What to do about it.
     pub advice: Vec<String>,
     /// The six words at the end.
-    pub bytes: thmalloc_inspect::snapshot::Words,
+    pub bytes: Words,
     /// What the whole process had at the end.
-    pub resident: thmalloc_inspect::snapshot::Resident,
+    pub resident: Resident,
 }
 
 /// Something that was seen.
@@ -47,18 +47,9 @@ pub struct Evidence {
     pub sentence: String,
 }
 
-/// A file that a process has mapped.
-#[derive(Clone, Debug)]
-pub struct FileUse {
-    /// Its path, or a name in brackets.
-    pub name: String,
-    /// How much of it is resident.
-    pub bytes: u64,
-}
-
 /// Says what readings, at least one, mean. `files` are the mapped files, those
 /// with most memory first.
-pub fn report(readings: &[Snapshot], files: &[FileUse]) -> Option<Report> {
+pub fn report(readings: &[Snapshot], files: &[MappedFile]) -> Option<Report> {
     let (first, last) = (readings.first()?, readings.last()?);
     let seconds = last.time_ms.saturating_sub(first.time_ms) as f64 / 1000.0;
     let told = Told {
@@ -90,7 +81,7 @@ pub fn report(readings: &[Snapshot], files: &[FileUse]) -> Option<Report> {
 struct Told<'a> {
     first: &'a Snapshot,
     last: &'a Snapshot,
-    files: &'a [FileUse],
+    files: &'a [MappedFile],
     seconds: f64,
     growth: Option<Growth>,
     total: u64,
@@ -383,10 +374,10 @@ impl Told<'_> {
             bytes(resident.stacks),
             bytes(resident.other_anonymous)
         );
-        let files = self.files.iter().filter(|file| file.bytes >= 1 << 20);
+        let files = self.files.iter().filter(|file| file.resident >= 1 << 20);
         let named: Vec<_> = files
             .take(NAMED)
-            .map(|file| format!("{} {}", line(&file.name), bytes(file.bytes)))
+            .map(|file| format!("{} {}", line(&file.name), bytes(file.resident)))
             .collect();
         if !named.is_empty() {
             sentence += &format!(" The most: {}.", named.join(", "));
