@@ -9,6 +9,8 @@ use crate::error::OWN_FAILURE;
 use crate::explain;
 use crate::map;
 use crate::run;
+use crate::stat;
+use crate::trim;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -31,6 +33,8 @@ enum Command {
     Run(run::Run),
     Map(map::Map),
     Explain(explain::Explain),
+    Stat(stat::Stat),
+    Trim(trim::Trim),
 }
 
 /// Does what the arguments say; returns the exit status.
@@ -43,6 +47,8 @@ pub fn main() -> i32 {
         Command::Run(run) => run.execute(),
         Command::Map(map) => map.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::Stat(stat) => stat.execute(),
+        Command::Trim(trim) => trim.execute(),
     };
     match outcome {
         Ok(()) => 0,

@@ -3,7 +3,9 @@
 //! The exit statuses are those of `env`, `nice` and the shell: 127 where the
 //! command is not found, 126 where it is found but cannot run on thmalloc, 125
 //! where thmalloc itself is at fault, 2 (by clap) for arguments that make no
-//! sense.
+//! sense. Where a process cannot be looked into, `inspect` has them.
+
+pub mod inspect;
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -142,8 +144,8 @@ impl Error {
             | Self::LibraryNotFound { .. }
             | Self::LibraryUnusable { .. }
             | Self::LibraryPathUnfit { .. }
-            | Self::Inspect(_)
             | Self::Output { .. } => OWN_FAILURE,
+            Self::Inspect(error) => inspect::status(error),
             Self::UnknownFormat(_) => WRONG_ARGUMENTS,
             Self::NotOnPath { .. }
             | Self::File {
@@ -216,7 +218,7 @@ impl Error {
                     advice,
                 )
             }
-            Self::Inspect(error) => (error.to_string(), "see: thmalloc help".into()),
+            Self::Inspect(error) => (error.to_string(), inspect::advice(error)),
             Self::UnknownFormat(path) => (
                 format!(
                     "{} does not say what to write: its name ends neither in .svg nor in .html",

@@ -1,8 +1,8 @@
 //! The `thmalloc` command.
 //!
 //! `cli` declares what can be typed; each subcommand has a module of its own
-//! (`run`, `map`, `explain`); whatever goes wrong is an `error::Error` with its advice and its
-//! exit status.
+//! (`run`, `stat`, `map`, ...); whatever goes wrong is an `error::Error` with its
+//! advice and its exit status.
 
 // std's own `main` ignores SIGPIPE and opens closed standard descriptors, and
 // a program that we execute would inherit both.
@@ -14,6 +14,8 @@ mod explain;
 mod map;
 mod run;
 mod size;
+mod stat;
+mod trim;
 
 /// The C entry point: std's is left out, see the top of this file.
 ///

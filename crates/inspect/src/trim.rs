@@ -14,7 +14,7 @@ use nix::sys::ptrace;
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use thmalloc_format::{SCAVENGER_RUNNING, SLEEP_ASLEEP, SLEEP_AWAKE};
+use thmalloc_format::{SCAVENGER_RUNNING, SLEEP_ASKED, SLEEP_LEAVING};
 
 use crate::bytes::{u32_at, u64_at};
 use crate::layout::Layout;
@@ -45,12 +45,9 @@ pub fn trim(
         wanted,
     )?;
     if word(part.state_at)? == SCAVENGER_RUNNING {
-        if word(part.sleep_at)? == SLEEP_ASLEEP {
-            write(
-                pid,
-                layout.heap.saturating_add(part.sleep_at.into()),
-                SLEEP_AWAKE,
-            )?;
+        if word(part.sleep_at)? != SLEEP_LEAVING {
+            let sleep = layout.heap.saturating_add(part.sleep_at.into());
+            write(pid, sleep, SLEEP_ASKED)?;
         }
         interrupt(pid, word(part.thread_at)?);
     }
