@@ -196,7 +196,7 @@ impl Told<'_> {
         for sentence in self.changes() {
             add("growth", sentence);
         }
-        if words.fragmented > 0 {
+        if words.fragmented >= 256 << 10 {
             add("fragmented", self.fragmented());
             for class in self.pinning() {
                 add("fragmented", pinned(class));
@@ -206,10 +206,14 @@ impl Told<'_> {
             add(
                 "cached",
                 format!(
-                    "{} are free objects in the caches of {} CPUs and between them. The allocator \
-                     hands them out without a lock.",
+                    "{} are free objects in the caches of CPUs ({} of them have any) and between \
+                     them. The allocator hands them out without a lock.",
                     bytes(words.cached),
-                    self.last.cpu_caches.len()
+                    self.last
+                        .cpu_caches
+                        .iter()
+                        .filter(|cache| cache.objects > 0)
+                        .count()
                 ),
             );
         }
@@ -321,15 +325,15 @@ impl Told<'_> {
 
     fn fragmented(&self) -> String {
         let words = &self.last.bytes;
-        let trimmable = self.trimmable.min(words.fragmented + words.cached);
+        let trimmable = self.trimmable.min(words.fragmented);
         let mut sentence = format!(
             "{} are free objects in spans with live ones",
             bytes(words.fragmented)
         );
         if !self.last.regions.is_empty() {
             sentence += &format!(
-                "; {} of it are pages without a live object, which can go back, the others share \
-                 their pages with live objects",
+                "; {} of it are pages without a live object, which can go back, the rest shares its \
+                 pages with live objects",
                 bytes(trimmable)
             );
         }
