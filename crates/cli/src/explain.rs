@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use thmalloc_inspect::{Detail, Snapshot, Target};
 
-use crate::error::Error;
+use crate::error::{Error, inspect};
 use crate::size;
 use words::Report;
 
-const AFTER_HELP: &str = "\
+const ABOUT: &str = "\
 The process is read once a second, three times at least, and not stopped. One
 verdict comes first, then what was seen, then what to do. The rules, in their
 order:
@@ -30,8 +30,9 @@ order:
   who has most  live objects, the allocator's books, anonymous memory that the
                 program maps itself, stacks, or files and shared memory
 
-What grows need not be a leak: a program that fills a cache does so, too.
+What grows need not be a leak: a program that fills a cache does so, too.";
 
+const EXAMPLES: &str = "\
 Examples:
   thmalloc explain 1234
   thmalloc explain $(pidof redis-server) --for 60
@@ -39,7 +40,7 @@ Examples:
 
 /// Say what holds a process's memory, and what to do
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = format!("{ABOUT}\n\n{}\n\n{EXAMPLES}", inspect::HELP))]
 pub struct Explain {
     /// The process
     pub pid: u32,

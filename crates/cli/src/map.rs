@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use thmalloc_inspect::{Detail, Snapshot, Target};
 
-use crate::error::Error;
+use crate::error::{Error, inspect};
 
-const AFTER_HELP: &str = "\
+const ABOUT: &str = "\
 Each region of 2 MiB is a tile, each page a cell: coloured by the size of the
 objects on it, the stronger the more of it is live. Pages without memory are
 hatched, or white where no span has them. The largest holes are framed and
@@ -23,8 +23,9 @@ numbered. Where there are too many regions, a cell is several pages, and shows
 what most of them are. Pale colours everywhere are a fragmented heap; strong
 ones that become more are a leak, or a load.
 
-The .html names the span under the pointer; it is one file that loads nothing.
+The .html names the span under the pointer; it is one file that loads nothing.";
 
+const EXAMPLES: &str = "\
 Examples:
   thmalloc map 1234 -o heap.svg
   thmalloc map 1234 -o heap.html
@@ -32,7 +33,7 @@ Examples:
 
 /// Draw a picture of a process's heap
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = format!("{ABOUT}\n\n{}\n\n{EXAMPLES}", inspect::HELP))]
 pub struct Map {
     /// The process
     pub pid: u32,
