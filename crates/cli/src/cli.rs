@@ -6,11 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::error::OWN_FAILURE;
-use crate::explain;
-use crate::map;
-use crate::run;
-use crate::stat;
-use crate::trim;
+use crate::{explain, export, map, run, stat, top, trim};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -35,6 +31,8 @@ enum Command {
     Explain(explain::Explain),
     Stat(stat::Stat),
     Trim(trim::Trim),
+    Top(top::Top),
+    Export(export::Export),
 }
 
 /// Does what the arguments say; returns the exit status.
@@ -49,6 +47,8 @@ pub fn main() -> i32 {
         Command::Explain(explain) => explain.execute(),
         Command::Stat(stat) => stat.execute(),
         Command::Trim(trim) => trim.execute(),
+        Command::Top(top) => top.execute(),
+        Command::Export(export) => export.execute(),
     };
     match outcome {
         Ok(()) => 0,
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(run(&["run", "-x", "top"]), Err(ErrorKind::UnknownArgument));
         assert_eq!(run(&["run", "--help"]), Err(ErrorKind::DisplayHelp));
         assert_eq!(run(&["--version"]), Err(ErrorKind::DisplayVersion));
-        assert_eq!(run(&["top"]), Err(ErrorKind::InvalidSubcommand));
+        assert_eq!(run(&["htop"]), Err(ErrorKind::InvalidSubcommand));
     }
 
     #[test]

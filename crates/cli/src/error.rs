@@ -63,6 +63,12 @@ pub enum Error {
     File { path: PathBuf, fault: Fault },
     /// A script is well, and what its first line names is not.
     Interpreter { script: PathBuf, cause: Box<Error> },
+    /// That address cannot be listened on.
+    Listen { address: String, error: io::Error },
+    /// There is no terminal that `top` could use.
+    NoTerminal(String),
+    /// The terminal cannot be read or written.
+    Terminal(io::Error),
     /// The system refused to execute the command.
     Exec { path: PathBuf, errno: Errno },
     /// A process could not be looked into.
@@ -144,7 +150,10 @@ impl Error {
             | Self::LibraryNotFound { .. }
             | Self::LibraryUnusable { .. }
             | Self::LibraryPathUnfit { .. }
-            | Self::Output { .. } => OWN_FAILURE,
+            | Self::Output { .. }
+            | Self::Listen { .. }
+            | Self::NoTerminal(_)
+            | Self::Terminal(_) => OWN_FAILURE,
             Self::Inspect(error) => inspect::status(error),
             Self::UnknownFormat(_) => WRONG_ARGUMENTS,
             Self::NotOnPath { .. }
@@ -229,6 +238,28 @@ impl Error {
             Self::Output { path, error } => (
                 format!("{} cannot be written: {error}", path.shown()),
                 "check the path, its permissions and the space on its file system".into(),
+            ),
+            Self::Listen { address, error } => (
+                format!("cannot listen on {address}: {error}"),
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "choose another port, or end whoever listens there (ss -ltnp shows it)"
+                    }
+                    io::ErrorKind::PermissionDenied => "choose a port above 1023",
+                    io::ErrorKind::AddrNotAvailable => {
+                        "name an address of this machine (ip address shows them)"
+                    }
+                    _ => "name an address and a port, as in 127.0.0.1:9750",
+                }
+                .into(),
+            ),
+            Self::NoTerminal(why) => (
+                format!("top needs a terminal: {why}"),
+                "thmalloc top -b prints the same as plain text, -n COUNT times".into(),
+            ),
+            Self::Terminal(error) => (
+                format!("the terminal failed: {error}"),
+                "thmalloc top -b prints the same as plain text".into(),
             ),
             Self::Exec { path, errno } => (
                 format!("{} cannot be executed: {}", path.shown(), errno.desc()),

@@ -11,11 +11,15 @@
 mod cli;
 mod error;
 mod explain;
+mod export;
 mod map;
 mod run;
 mod size;
 mod stat;
+mod survey;
+mod top;
 mod trim;
+mod words;
 
 /// The C entry point: std's is left out, see the top of this file.
 ///
