@@ -19,7 +19,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "thmalloc", version, after_help = AFTER_HELP)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }

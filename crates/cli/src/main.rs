@@ -12,6 +12,8 @@ mod cli;
 mod error;
 mod explain;
 mod export;
+#[cfg(test)]
+mod man;
 mod map;
 mod run;
 mod size;
