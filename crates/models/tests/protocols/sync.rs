@@ -128,31 +128,32 @@ fn copy(lock: &Shared) -> Option<(u64, u64)> {
 
 #[test]
 fn a_copy_between_two_equal_even_generations_is_of_one_moment() {
+    static SEEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     explore(3, || {
         let pair = Pair(atomic::AtomicU64::new(0), atomic::AtomicU64::new(0));
         let lock = Arc::new(Shared::new(Rank::Central, pair));
         // Loom wants its words to be there before the threads.
         assert_eq!(copy(&lock), Some((0, 0)));
         drop(lock.lock());
-        let write = |lock: &Shared| {
-            let pair = lock.lock();
-            let next = pair.0.load(Ordering::Relaxed) + 1;
-            pair.0.store(next, Ordering::Relaxed);
-            pair.1.store(next, Ordering::Relaxed);
-        };
-        let writer = {
+        let reader = {
             let lock = Arc::clone(&lock);
             thread::spawn(move || {
-                write(&lock);
-                write(&lock);
+                if let Some((first, second)) = copy(&lock) {
+                    assert_eq!(first, second);
+                    SEEN.fetch_or(1 << first, std::sync::atomic::Ordering::Relaxed);
+                }
             })
         };
-        if let Some((first, second)) = copy(&lock) {
-            assert_eq!(first, second);
+        for next in 1..=2 {
+            let pair = lock.lock();
+            pair.0.store(next, Ordering::Relaxed);
+            pair.1.store(next, Ordering::Relaxed);
         }
-        writer.join().expect("no panic");
+        reader.join().expect("no panic");
         assert_eq!(copy(&lock), Some((2, 2)), "nobody has the lock");
     });
+    let seen = SEEN.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(seen, 0b111, "readers come before, between and after");
 }
 
 #[test]
