@@ -259,7 +259,7 @@ fn said_under(conf: &str) -> String {
 
 fn unknown_option(option: &str) -> String {
     format!(
-        "thmalloc: THMALLOC_CONF: unknown option \"{option}\", ignored (known: cache=rseq|lock, release_delay=MS|off)\n"
+        "thmalloc: THMALLOC_CONF: unknown option \"{option}\", ignored (known: cache=rseq|lock, release_delay=MS|off, stats_at_exit[=FILE])\n"
     )
 }
 

@@ -4,7 +4,7 @@
 //! Thread-safe; not async-signal-safe.
 #![allow(unsafe_code)] // C symbols and streams.
 
-use core::ffi::{CStr, c_int};
+use core::ffi::{CStr, c_int, c_void};
 use core::fmt::{self, Write};
 
 use thmalloc_core::fatal::Line;
@@ -35,6 +35,56 @@ pub extern "C" fn thmalloc_purge() -> usize {
     HEAP.trim()
 }
 
+/// `struct thmalloc_stats` of thmalloc.h, in the same order.
+#[repr(C)]
+struct Stats([u64; 14]);
+
+impl Stats {
+    fn now() -> Self {
+        let stats = HEAP.stats();
+        Self(
+            [
+                stats.live,
+                stats.cached,
+                stats.fragmented,
+                stats.free,
+                stats.metadata,
+                stats.released,
+                stats.untouched,
+                stats.resident,
+                stats.small_count,
+                stats.small_bytes,
+                stats.large_count,
+                stats.large_bytes,
+                stats.ever_released,
+                stats.ever_refaulted,
+            ]
+            .map(|figure| figure as u64),
+        )
+    }
+}
+
+/// Where the heap's memory is: fills in the first `bytes` bytes of `*stats`, with
+/// zeros where there is no figure. Returns how many bytes have figures.
+///
+/// # Safety
+/// `stats` may be written to for that many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn thmalloc_stats(stats: *mut c_void, bytes: usize) -> usize {
+    let known = size_of::<Stats>();
+    if !stats.is_null() {
+        let now = Stats::now();
+        let stats = stats.cast::<u8>();
+        let count = bytes.min(known);
+        // SAFETY: by contract; `now` has as many bytes.
+        unsafe {
+            stats.copy_from_nonoverlapping((&raw const now).cast(), count);
+            stats.add(count).write_bytes(0, bytes - count);
+        }
+    }
+    known
+}
+
 /// mallopt(3): 1 for the parameters that glibc has; none changes anything here.
 /// 0 for others.
 #[unsafe(no_mangle)]
@@ -43,24 +93,24 @@ pub extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
     matches!(parameter, 1 | -8..=-1).into()
 }
 
-/// mallinfo2(3). `arena` is what is mapped, `hblkhd` large objects,
-/// `uordblks` all live ones, `fordblks` what is free in caches, spans and
-/// between them, `keepcost` what `malloc_trim` would give back of the last.
+/// mallinfo2(3). `arena` is what is mapped for objects, `hblks` and `hblkhd` are
+/// large objects, `ordblks` small ones, `uordblks` what is handed out, touched or
+/// not, `fsmblks` what is cached, `fordblks` all that is resident and not handed
+/// out, `keepcost` the part of it that `malloc_trim` gives back whole.
 #[unsafe(no_mangle)]
 pub extern "C" fn mallinfo2() -> libc::mallinfo2 {
     let stats = HEAP.stats();
-    let free = stats.cached + stats.fragmented + stats.pages.free;
     libc::mallinfo2 {
-        arena: stats.pages.mapped,
-        ordblks: stats.live_small_count,
+        arena: stats.mapped,
+        ordblks: stats.small_count,
         smblks: 0,
-        hblks: 0,
-        hblkhd: stats.live_large,
+        hblks: stats.large_count,
+        hblkhd: stats.large_bytes,
         usmblks: 0,
         fsmblks: stats.cached,
-        uordblks: stats.live_small + stats.live_large,
-        fordblks: free,
-        keepcost: stats.pages.free,
+        uordblks: stats.small_bytes + stats.large_bytes,
+        fordblks: stats.cached + stats.fragmented + stats.free,
+        keepcost: stats.free,
     }
 }
 
@@ -97,16 +147,19 @@ pub extern "C" fn malloc_stats() {
     }
 }
 
-/// The words for where memory is, and how much is there, in bytes.
-fn figures(stats: &HeapStats) -> [(&'static str, usize); 7] {
+/// The six words for where memory is, what the first five add up to, and what is
+/// mapped for objects, in bytes.
+fn figures(stats: &HeapStats) -> [(&'static str, usize); 9] {
     [
-        ("live", stats.live_small + stats.live_large),
+        ("live", stats.live),
         ("cached", stats.cached),
         ("fragmented", stats.fragmented),
-        ("free", stats.pages.free),
+        ("free", stats.free),
         ("metadata", stats.metadata),
-        ("released in spans", stats.released_in_spans),
-        ("mapped", stats.pages.mapped),
+        ("released", stats.released),
+        ("resident", stats.resident),
+        ("untouched", stats.untouched),
+        ("mapped", stats.mapped),
     ]
 }
 
@@ -155,11 +208,7 @@ fn write_xml(out: &mut Stream) -> fmt::Result {
     for (name, bytes) in figures(&stats) {
         writeln!(out, "<total type=\"{name}\" size=\"{bytes}\"/>")?;
     }
-    writeln!(
-        out,
-        "<system type=\"current\" size=\"{}\"/>",
-        stats.pages.mapped
-    )?;
+    writeln!(out, "<system type=\"current\" size=\"{}\"/>", stats.mapped)?;
     writeln!(out, "</malloc>")?;
     out.flush()
 }

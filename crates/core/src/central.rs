@@ -208,6 +208,20 @@ impl CentralFreeList {
         }
     }
 
+    /// The bytes of objects in use of a span of the class, those in caches included,
+    /// on its pages of which `has` is true, and on the others. `None` where it is
+    /// none of the class any more.
+    pub fn used_bytes(
+        &self,
+        class: SizeClass,
+        span: &Span,
+        has: impl Fn(usize) -> bool,
+    ) -> Option<(usize, usize)> {
+        let _state = self.state.lock();
+        let same = span.kind() == SpanKind::Small && span.class() == class;
+        same.then(|| span.used_bytes(has))
+    }
+
     /// Checks the listed spans against themselves and the lists; aborts where
     /// they differ.
     pub fn check_invariants(&self, below: Below<'_>, class: SizeClass) {

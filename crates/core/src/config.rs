@@ -1,5 +1,5 @@
 //! Options, from the environment variable `THMALLOC_CONF`: a list such as
-//! `release_delay=2000,cache=lock`, read once, at the first allocation. What is not understood
+//! `release_delay=2000,stats_at_exit`, read once, at the first allocation. What is not understood
 //! is named on standard error and ignored. A process that runs with more
 //! rights than its user (AT_SECURE) gets the defaults.
 
@@ -25,15 +25,27 @@ impl CacheMode {
     }
 }
 
+/// Where a summary is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summary<'a> {
+    /// To standard error.
+    Stderr,
+    /// To the end of the file of that path.
+    File(&'a [u8]),
+}
+
 /// The options in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct Config<'a> {
     /// `cache=rseq|lock`. Restartable sequences are used only where the system
     /// has them.
     pub cache_mode: CacheMode,
     /// `release_delay=MILLISECONDS|off`. How long memory is unused before it is
     /// given back to the system, in milliseconds; `None`: it is not.
     pub release_delay: Option<u32>,
+    /// `stats_at_exit`, `stats_at_exit=FILE`. Where a summary of the heap goes when
+    /// the process ends.
+    pub stats_at_exit: Option<Summary<'a>>,
 }
 
 /// Unused memory waits so long, in milliseconds: three bursts of a load that
@@ -43,11 +55,15 @@ const RELEASE_DELAY: u32 = 300;
 /// A day; what is longer is an error in the unit.
 const MAX_RELEASE_DELAY: u32 = 86_400_000;
 
-impl Config {
+/// The longest path of a file, with what it is relative to.
+pub const MAX_PATH_BYTES: usize = 4095;
+
+impl Config<'static> {
     /// What holds where nothing is said.
-    pub const DEFAULT: Config = Config {
+    pub const DEFAULT: Config<'static> = Config {
         cache_mode: CacheMode::Rseq,
         release_delay: Some(RELEASE_DELAY),
+        stats_at_exit: None,
     };
 
     /// Reads the environment.
@@ -60,16 +76,22 @@ impl Config {
             None => Self::DEFAULT,
         }
     }
+}
 
+impl<'a> Config<'a> {
     /// Reads a list of options; `unknown` gets each that is not understood.
-    pub fn parse(text: &[u8], unknown: &mut dyn FnMut(&[u8])) -> Self {
-        let mut config = Self::DEFAULT;
+    pub fn parse(text: &'a [u8], unknown: &mut dyn FnMut(&[u8])) -> Self {
+        let mut config = Config::DEFAULT;
         for option in text.split(|&byte| byte == b',') {
             match option {
                 b"" => {}
                 b"cache=rseq" => config.cache_mode = CacheMode::Rseq,
                 b"cache=lock" => config.cache_mode = CacheMode::Lock,
                 b"release_delay=off" => config.release_delay = None,
+                b"stats_at_exit" => config.stats_at_exit = Some(Summary::Stderr),
+                other if let Some(path) = path_of_stats(other) => {
+                    config.stats_at_exit = Some(Summary::File(path));
+                }
                 other => match other.strip_prefix(b"release_delay=").and_then(number) {
                     Some(delay) if delay <= MAX_RELEASE_DELAY => config.release_delay = Some(delay),
                     _ => unknown(other),
@@ -78,6 +100,12 @@ impl Config {
         }
         config
     }
+}
+
+/// The file of `stats_at_exit=FILE`.
+fn path_of_stats(option: &[u8]) -> Option<&[u8]> {
+    let path = option.strip_prefix(b"stats_at_exit=")?;
+    (1..=MAX_PATH_BYTES).contains(&path.len()).then_some(path)
 }
 
 /// A decimal number.
@@ -96,7 +124,8 @@ fn warn(option: &[u8]) {
     Line::new()
         .text("THMALLOC_CONF: unknown option \"")
         .bytes(shown)
-        .text("\", ignored (known: cache=rseq|lock, release_delay=MS|off)")
+        .text("\", ignored (known: cache=rseq|lock, release_delay=MS|off, ")
+        .text("stats_at_exit[=FILE])")
         .write();
 }
 
@@ -104,7 +133,7 @@ fn warn(option: &[u8]) {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> (Config, Vec<String>) {
+    fn parse(text: &str) -> (Config<'_>, Vec<String>) {
         let mut unknown = Vec::new();
         let config = Config::parse(text.as_bytes(), &mut |option| {
             unknown.push(String::from_utf8_lossy(option).into_owned());
@@ -124,6 +153,32 @@ mod tests {
         let (config, unknown) = parse("cahce=lock,cache=lock,cache=");
         assert_eq!(config.cache_mode, CacheMode::Lock);
         assert_eq!(unknown, ["cahce=lock", "cache="]);
+    }
+
+    #[test]
+    fn a_summary_goes_to_standard_error_or_to_a_file() {
+        for (text, summary) in [
+            ("", None),
+            ("stats_at_exit", Some(Summary::Stderr)),
+            ("stats_at_exit=a=b", Some(Summary::File(b"a=b"))),
+            (
+                "stats_at_exit,stats_at_exit=/x/y",
+                Some(Summary::File(b"/x/y")),
+            ),
+        ] {
+            let (config, unknown) = parse(text);
+            assert_eq!(
+                (config.stats_at_exit, unknown.len()),
+                (summary, 0),
+                "{text}"
+            );
+        }
+        let long = format!("stats_at_exit={}", "x".repeat(MAX_PATH_BYTES + 1));
+        for text in ["stats_at_exit=", "stats_at_exits", &long] {
+            let (config, unknown) = parse(text);
+            assert_eq!(config.stats_at_exit, None, "{text}");
+            assert_eq!(unknown, [text]);
+        }
     }
 
     #[test]

@@ -37,27 +37,35 @@ impl Call {
     }
 }
 
-/// A line on the stack. What does not fit is cut.
-pub struct Line {
-    text: [u8; 256],
+/// Text on the stack. What does not fit is cut.
+pub struct Text<const ROOM: usize> {
+    text: [u8; ROOM],
     length: usize,
 }
 
-impl Line {
+/// A line.
+pub type Line = Text<256>;
+
+impl<const ROOM: usize> Text<ROOM> {
     /// A line that begins with the library's name.
     pub fn new() -> Self {
         let line = Self {
-            text: [0; 256],
+            text: [0; ROOM],
             length: 0,
         };
         line.text("thmalloc: ")
+    }
+
+    /// Ends the line, and begins another.
+    pub fn line(self) -> Self {
+        self.text("\nthmalloc: ")
     }
 
     /// Adds bytes.
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         // One byte is kept for the line's end.
         for &byte in bytes {
-            if let Some(place) = self.text[..255].get_mut(self.length) {
+            if let Some(place) = self.text[..ROOM - 1].get_mut(self.length) {
                 *place = byte;
                 self.length += 1;
             }
@@ -98,17 +106,22 @@ impl Line {
         self.bytes(digits.get(first..).unwrap_or_default())
     }
 
-    /// Writes the line to standard error.
-    pub fn write(mut self) {
+    /// Ends the line: the bytes of all.
+    pub fn finish(&mut self) -> &[u8] {
         if let Some(end) = self.text.get_mut(self.length) {
             *end = b'\n';
             self.length += 1;
         }
-        os::write_stderr(self.text.get(..self.length).unwrap_or_default());
+        self.text.get(..self.length).unwrap_or_default()
+    }
+
+    /// Writes the line to standard error.
+    pub fn write(mut self) {
+        os::write_stderr(self.finish());
     }
 }
 
-impl Default for Line {
+impl<const ROOM: usize> Default for Text<ROOM> {
     fn default() -> Self {
         Self::new()
     }

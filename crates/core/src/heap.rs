@@ -14,17 +14,17 @@ use core::ptr::null_mut;
 
 use thmalloc_format::Block;
 
-use crate::central::{Below, CentralFreeList, ClassStats};
+use crate::central::{Below, CentralFreeList};
 use crate::config::Config;
 use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
 use crate::demand::Allowance;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, PAGE_BYTES};
-use crate::page_heap::{PageHeap, PageHeapStats};
+use crate::page_heap::PageHeap;
 use crate::page_map::PageMap;
 use crate::region::REGION_BYTES;
-use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
+use crate::size_class::{CLASS_COUNT, SizeClass};
 use crate::span::{Span, SpanKind};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, Once, Rank};
@@ -35,11 +35,15 @@ mod fork;
 mod large;
 mod scavenge;
 mod scavenger;
+mod stats;
+mod summary;
 
 pub use block::BLOCK;
+pub use stats::HeapStats;
 
 use scavenge::Schedule;
 use scavenger::Scavenger;
+use summary::Destination;
 
 /// What a process without a scavenger's thread remembers of giving back.
 struct Standstill {
@@ -62,6 +66,7 @@ pub struct Heap {
     pages: PageHeap,
     map: PageMap,
     metadata: Metadata,
+    summary: Destination,
     /// Says where all of this stands. Here so that no program has the heap without
     /// it, and the note that leads to it.
     block: &'static Block,
@@ -69,28 +74,6 @@ pub struct Heap {
 
 /// The heap of this process. There is one: its fast paths know where it is.
 pub static HEAP: Heap = Heap::new();
-
-/// Figures of the heap, in bytes, as of one moment where nobody else is at it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HeapStats {
-    /// Objects of the program's, at their class's size.
-    pub live_small: usize,
-    /// The same in number.
-    pub live_small_count: usize,
-    /// Large objects.
-    pub live_large: usize,
-    /// Free objects in the caches of CPUs and in transfer caches.
-    pub cached: usize,
-    /// Free objects in spans that hold others, and what spans leave unused, but
-    /// for pages that were given back.
-    pub fragmented: usize,
-    /// Pages of such spans that were given back.
-    pub released_in_spans: usize,
-    /// What the page heap has.
-    pub pages: PageHeapStats,
-    /// The allocator's own books.
-    pub metadata: usize,
-}
 
 impl Heap {
     const fn new() -> Self {
@@ -112,6 +95,7 @@ impl Heap {
             pages: PageHeap::new(),
             map: PageMap::new(),
             metadata: Metadata::new(),
+            summary: Destination::new(),
             block: &block::FOUND_BY_NOTE,
         }
     }
@@ -144,9 +128,13 @@ impl Heap {
                 let config = Config::from_environment();
                 self.caches.start(&self.metadata, config.cache_mode);
                 self.scavenger.configure(config.release_delay);
+                if let Some(summary) = config.stats_at_exit {
+                    self.summary.keep(&self.metadata, summary);
+                }
             });
             // Libc may allocate in there: the heap is ready for it.
             self.attach();
+            self.summary.register();
             if os::is_libc_set_up() {
                 os::find_thread_functions();
             }
@@ -421,36 +409,6 @@ impl Heap {
             self.central[class.number()].check_invariants(self.below(), class);
         }
         self.pages.check_invariants(&self.map);
-    }
-
-    /// The figures of one class, and its free objects in caches.
-    pub fn class_stats(&self, class: SizeClass) -> (ClassStats, usize) {
-        let cached = self.caches.count(class) + self.transfer[class.number()].len();
-        (self.central[class.number()].stats(), cached)
-    }
-
-    /// The figures.
-    pub fn stats(&self) -> HeapStats {
-        self.ensure_started();
-        let mut stats = HeapStats {
-            pages: self.pages.stats(&self.map),
-            metadata: self.metadata.usage().1,
-            ..HeapStats::default()
-        };
-        let mut small_spans = 0;
-        for class in SizeClass::all() {
-            let (spans, cached) = self.class_stats(class);
-            let live = spans.live.saturating_sub(cached);
-            stats.live_small += live * class.bytes();
-            stats.live_small_count += live;
-            stats.cached += cached * class.bytes();
-            small_spans += spans.spans * class.info().span_granules as usize * GRANULE_BYTES;
-            stats.released_in_spans += spans.released * PAGE_BYTES;
-        }
-        let in_objects = stats.live_small + stats.cached + stats.released_in_spans;
-        stats.fragmented = small_spans.saturating_sub(in_objects);
-        stats.live_large = stats.pages.in_use.saturating_sub(small_spans);
-        stats
     }
 }
 

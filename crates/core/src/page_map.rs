@@ -334,6 +334,34 @@ impl PageMap {
             })
     }
 
+    /// Calls `visit` with each range of memory that is the map's own and may hold
+    /// something, as first byte and length.
+    pub fn each_own_range(&self, mut visit: impl FnMut(usize, usize)) {
+        let opened = {
+            let growth = self.growth.lock();
+            growth.opened
+        };
+        let window = self.window();
+        for piece in (0..PIECES).filter(|piece| opened[piece / 64] >> (piece % 64) & 1 != 0) {
+            let start = window.table.addr() + piece * PIECE_BYTES;
+            visit(start, PIECE_BYTES.min(window.granules));
+        }
+        let top = self.top.load(Ordering::Acquire);
+        // SAFETY: as in `leaf_of`.
+        let Some(leaves) = (unsafe { top.as_ref() }) else {
+            return;
+        };
+        visit(top.addr(), size_of::<Top>());
+        let first = self.first_leaf.load(Ordering::Relaxed);
+        let end = self.end_leaf.load(Ordering::Relaxed);
+        for leaf in leaves.get(first..end).into_iter().flatten() {
+            let leaf = leaf.load(Ordering::Relaxed);
+            if !leaf.is_null() {
+                visit(leaf.addr(), size_of::<Leaf>());
+            }
+        }
+    }
+
     /// The lock, for fork.
     pub fn lock_for_fork(&self) {
         self.growth.lock_for_fork();

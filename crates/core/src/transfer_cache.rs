@@ -125,6 +125,15 @@ impl TransferCache {
         true
     }
 
+    /// Copies objects from the `first` oldest on, as many as there are or `out`
+    /// takes.
+    pub fn copy(&self, first: usize, out: &mut [usize]) -> usize {
+        let state = self.state.lock();
+        let count = state.count.saturating_sub(first).min(out.len());
+        out[..count].copy_from_slice(&state.objects[first..][..count]);
+        count
+    }
+
     /// Objects in it.
     pub fn len(&self) -> usize {
         self.state.lock().count

@@ -96,5 +96,75 @@ pub fn purge() -> usize {
     HEAP.trim()
 }
 
+/// Where the heap's memory is, in bytes. Each page that the system has given counts
+/// once: `live` + `cached` + `fragmented` + `free` + `metadata` = `resident`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Objects that were handed out, rounded up to their size class, as far as they
+    /// are resident.
+    pub live: usize,
+    /// Free objects in the caches of CPUs and in transfer caches.
+    pub cached: usize,
+    /// Free objects in spans that hold live ones, and what spans leave unused at
+    /// their end.
+    pub fragmented: usize,
+    /// Whole spans that wait.
+    pub free: usize,
+    /// The allocator's own books.
+    pub metadata: usize,
+    /// Pages of the heap without memory: given back, or never touched. Address space
+    /// only.
+    pub released: usize,
+    /// The part of `released` that lies in objects that were handed out.
+    pub untouched: usize,
+    /// The sum of the first five.
+    pub resident: usize,
+    /// Objects of up to 256 KiB that were handed out.
+    pub small_count: usize,
+    /// Their bytes, touched or not.
+    pub small_bytes: usize,
+    /// Larger objects that were handed out.
+    pub large_count: usize,
+    /// Their bytes, touched or not.
+    pub large_bytes: usize,
+    /// Given back to the system since the process began.
+    pub ever_released: usize,
+    /// The part of that which was wanted again.
+    pub ever_refaulted: usize,
+}
+
+/// Where the heap's memory is now. May be called from any thread, not from a signal
+/// handler; others go on meanwhile. It walks the heap: some 10 µs for each 2 MiB of
+/// it.
+///
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: thmalloc::ThMalloc = thmalloc::ThMalloc;
+///
+/// let before = thmalloc::stats();
+/// let million = vec![1_u8; 1_000_000];
+/// assert!(thmalloc::stats().live >= before.live + million.len());
+/// ```
+pub fn stats() -> Stats {
+    let stats = HEAP.stats();
+    Stats {
+        live: stats.live,
+        cached: stats.cached,
+        fragmented: stats.fragmented,
+        free: stats.free,
+        metadata: stats.metadata,
+        released: stats.released,
+        untouched: stats.untouched,
+        resident: stats.resident,
+        small_count: stats.small_count,
+        small_bytes: stats.small_bytes,
+        large_count: stats.large_count,
+        large_bytes: stats.large_bytes,
+        ever_released: stats.ever_released,
+        ever_refaulted: stats.ever_refaulted,
+    }
+}
+
 /// Large objects keep this alignment when they move.
 const MAX_KEPT_ALIGN: usize = thmalloc_core::size_class::GRANULE_BYTES;

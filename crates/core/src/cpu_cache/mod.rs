@@ -401,6 +401,34 @@ impl CpuCaches {
         self.each_slot().map(|slot| slot.lock().count(class)).sum()
     }
 
+    /// Calls `visit` with objects of the class in all caches, some at a time: as
+    /// they are at about that moment.
+    pub fn each_object(&self, class: SizeClass, mut visit: impl FnMut(&[usize])) {
+        for slot in self.each_slot() {
+            let mut first = 0;
+            loop {
+                let mut objects = [0; MAX_BATCH];
+                let count = slot.lock().copy(class, first, &mut objects);
+                if count == 0 {
+                    break;
+                }
+                visit(&objects[..count]);
+                first += count;
+            }
+        }
+    }
+
+    /// Calls `visit` with the memory of each slot that was ever used, as first byte
+    /// and length.
+    pub fn each_own_range(&self, mut visit: impl FnMut(usize, usize)) {
+        let memory = self.memory.load(Ordering::Relaxed).addr();
+        for number in 0..self.count.load(Ordering::Relaxed) {
+            if self.slot(number).is_some() {
+                visit(memory + number * SLOT_BYTES, SLOT_BYTES);
+            }
+        }
+    }
+
     /// Takes all locks and, in lock mode, stops all lists, for fork.
     pub fn lock_for_fork(&self) {
         self.opening.lock_for_fork();

@@ -481,6 +481,17 @@ impl Slot {
         }
     }
 
+    /// Copies objects of the class from the `first` lowest on, as many as there are
+    /// or `out` takes. The list may be going: each is one that was in it lately.
+    pub fn copy(&self, class: SizeClass, first: usize, out: &mut [usize]) -> usize {
+        let count = self.count(class).saturating_sub(first).min(out.len());
+        let base = self.lists[class.number()].base;
+        for (index, object) in out[..count].iter_mut().enumerate() {
+            *object = self.memory.object(base + 8 * (first + index + 1) as u32);
+        }
+        count
+    }
+
     /// Stops all lists for fork, in lock mode: a thread that is at one of them
     /// would not be there in the child to set it going again.
     pub fn hold_for_fork(&mut self) {

@@ -10,12 +10,18 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
 compile_error!("thmalloc runs on Linux x86-64 with glibc");
 
+mod ending;
 mod hugepages;
 mod linux;
 mod process;
+mod resident;
 mod thread;
 mod x86_64;
 
+pub use ending::{
+    Identity, append, at_exit, duplicate, identity, process_name, process_number,
+    working_directory, write_all,
+};
 pub use hugepages::{HugePages, collapse, forbid_hugepages, huge_pages, split_hugepage};
 pub use linux::{
     Protection, abort, decommit, do_not_dump, futex_wait, futex_wait_for, futex_wake_all,
@@ -26,6 +32,7 @@ pub use process::{
     at_fork, environment, is_libc_set_up, is_secure_execution, is_single_threaded, lock_streams,
     possible_cpus, reset_streams, rseq_has_concurrency_id, rseq_offset, unlock_streams,
 };
+pub use resident::{LOOK_PAGES, PageScan, Resident};
 pub use thread::{
     Thread, find_thread_functions, is_main_thread, is_only_thread, join_thread,
     leave_cpus_to_main_thread, name_thread, now, start_thread, thread_number, watch_main_thread,

@@ -85,9 +85,22 @@ pub struct PageHeap {
     mapped_regions: AtomicUsize,
 }
 
-/// Figures of the page heap, in bytes.
+/// What stands at a region's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Nothing of its own: not the heap's, or inside a run or a large object.
+    Nothing,
+    /// A run of so many free regions.
+    Run(usize),
+    /// A parted region, with a bit for each granule in use.
+    Parted(u32),
+    /// A large object that fills so many regions.
+    Large(usize),
+}
+
+/// Figures of the page heap, in bytes: as all regions say, one by one.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PageHeapStats {
+pub struct Counted {
     /// Mapped for objects.
     pub mapped: usize,
     /// In spans.
@@ -268,9 +281,20 @@ impl PageHeap {
         inside
     }
 
-    /// The figures. Walks all regions.
-    pub fn stats(&self, map: &PageMap) -> PageHeapStats {
-        self.state.lock().stats(map)
+    /// Counts all regions, for checks.
+    pub fn count(&self, map: &PageMap) -> Counted {
+        self.state.lock().count(map)
+    }
+
+    /// What stands at a region's beginning, as of now.
+    pub fn piece_at(&self, map: &PageMap, region: &Region) -> Piece {
+        let _state = self.state.lock();
+        match region.kind() {
+            RegionKind::None => Piece::Nothing,
+            RegionKind::Free => Piece::Run(region.run.get() as usize),
+            RegionKind::Parted => Piece::Parted(region.used.get()),
+            RegionKind::LargeHead => Piece::Large(large::whole_regions(map, region)),
+        }
     }
 
     /// Checks the books against each other; aborts where they differ.
@@ -292,7 +316,7 @@ impl PageHeap {
         if counted != state.regions {
             fatal::inconsistent("regions mapped and regions known differ, by", counted);
         }
-        let stats = state.stats(map);
+        let stats = state.count(map);
         let counted = (state.used * GRANULE_BYTES, state.dirty() * os::PAGE_BYTES);
         if counted != (stats.in_use, stats.free) {
             fatal::inconsistent("bytes in use and bytes counted differ", stats.in_use);
@@ -374,10 +398,11 @@ impl State {
         self.runs_dirty.pages + self.holes_dirty.pages
     }
 
-    fn stats(&self, map: &PageMap) -> PageHeapStats {
-        let mut stats = PageHeapStats {
+    /// Walks all regions.
+    fn count(&self, map: &PageMap) -> Counted {
+        let mut stats = Counted {
             mapped: self.regions * REGION_BYTES,
-            ..PageHeapStats::default()
+            ..Counted::default()
         };
         let mut free_regions = 0;
         self.runs

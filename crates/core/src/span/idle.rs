@@ -154,6 +154,29 @@ impl Span {
         count
     }
 
+    /// The bytes of objects in use, those in caches included, on the pages of which
+    /// `has` is true, and on the others.
+    pub fn used_bytes(&self, has: impl Fn(usize) -> bool) -> (usize, usize) {
+        let info = self.class().info();
+        let bytes = info.bytes as usize;
+        let bitmap = self.bitmap(info);
+        let (mut on, mut off) = (0, 0);
+        for object in 0..self.fresh() {
+            if self.is_free_index(bitmap, object) {
+                continue;
+            }
+            let mut at = object * bytes;
+            let end = at + bytes;
+            while at < end {
+                let page = at / PAGE_BYTES;
+                let part = end.min((page + 1) * PAGE_BYTES) - at;
+                *(if has(page) { &mut on } else { &mut off }) += part;
+                at += part;
+            }
+        }
+        (on, off)
+    }
+
     /// The pages on which objects stand that were just handed out.
     pub fn pages_of(&self, objects: &[usize]) -> PageSet {
         let bytes = self.class().bytes();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use thmalloc_core::fatal::Call;
 use thmalloc_core::heap::HEAP;
 use thmalloc_core::os::PAGE_BYTES;
-use thmalloc_core::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES, SizeClass};
+use thmalloc_core::size_class::{MAX_SMALL_BYTES, SizeClass};
 
 /// The most that is live at once, so that a sequence fits small machines.
 const LIVE_LIMIT_BYTES: usize = 160 << 20;
@@ -54,14 +54,6 @@ struct Object {
 impl Object {
     fn pointer(&self) -> *mut u8 {
         pointer(self.address)
-    }
-
-    /// What a large one takes from the page heap; 0 for a small one.
-    fn span_bytes(&self) -> usize {
-        match self.class {
-            Some(_) => 0,
-            None => self.usable.next_multiple_of(GRANULE_BYTES),
-        }
     }
 
     fn write_stamp(&self) {
@@ -387,7 +379,7 @@ impl Session {
         if self.others == Others::Nobody {
             let stats = HEAP.stats();
             assert_eq!(stats.cached, 0, "cached after a trim");
-            assert_eq!(stats.pages.free, 0, "free and not released after a trim");
+            assert_eq!(stats.free, 0, "free and not released after a trim");
         }
         self.check_stats();
     }
@@ -404,15 +396,18 @@ impl Session {
         }
         let stats = HEAP.stats();
         let small = || self.live.iter().filter(|object| object.class.is_some());
-        let small_bytes: usize = small().map(|object| object.usable).sum();
-        let large_bytes: usize = self.live.iter().map(Object::span_bytes).sum();
-        assert_eq!(
-            stats.live_small_count,
-            small().count(),
-            "live small objects"
-        );
-        assert_eq!(stats.live_small, small_bytes, "bytes in small objects");
-        assert_eq!(stats.live_large, large_bytes, "bytes in large objects");
+        let large = || self.live.iter().filter(|object| object.class.is_none());
+        let bytes = |object: &Object| object.usable;
+        let expected = (small().count(), small().map(bytes).sum::<usize>());
+        let found = (stats.small_count, stats.small_bytes);
+        assert_eq!(found, expected, "small objects and their bytes");
+        let expected = (large().count(), large().map(bytes).sum::<usize>());
+        let found = (stats.large_count, stats.large_bytes);
+        assert_eq!(found, expected, "large objects and their bytes");
+        let handed_out = stats.live + stats.untouched;
+        assert_eq!(handed_out, stats.small_bytes + stats.large_bytes, "live");
+        let of_objects = stats.resident - stats.metadata + stats.released;
+        assert_eq!(of_objects, stats.mapped, "the words and what is mapped");
     }
 }
 

@@ -198,12 +198,12 @@ impl Model {
             Step::Move { index, more } => self.relocate(index, more),
             Step::ReleaseFree => {
                 while self.release_some(false).is_some() || self.release_some(true).is_some() {}
-                assert_eq!(pages.stats(map).free, 0, "free and not given back");
+                assert_eq!(pages.count(map).free, 0, "free and not given back");
             }
             Step::ReleaseSome { hole } => {
-                let before = pages.stats(map).free;
+                let before = pages.count(map).free;
                 let released = self.release_some(hole).unwrap_or(0);
-                assert_eq!(pages.stats(map).free, before - released);
+                assert_eq!(pages.count(map).free, before - released);
             }
             Step::UnmapFree => {
                 pages.unmap_free(map);
@@ -359,7 +359,7 @@ impl Model {
     fn compare(&self) {
         let Ground { map, pages, .. } = self.ground;
         pages.check_invariants(map);
-        let stats = pages.stats(map);
+        let stats = pages.count(map);
         let live: usize = self.live.iter().map(Live::bytes).sum();
         assert_eq!(stats.in_use, live);
         self.free_regions();
@@ -400,7 +400,7 @@ impl Model {
             pages.free(map, live.span, live.written * PAGE_BYTES);
         }
         self.compare();
-        let mapped = pages.stats(map).mapped;
+        let mapped = pages.count(map).mapped;
         assert_eq!(
             self.free_regions().len() * REGION_BYTES,
             mapped,
