@@ -438,3 +438,87 @@ fn notes(snapshot: &Snapshot, layout: &Layout, holes: &[Hole]) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people see whose eyes lack the receptor for long, middle or short
+    /// waves: linear light, after Machado, Oliveira and Fernandes (2009).
+    const EYES: [(&str, [[f64; 3]; 3]); 4] = [
+        ("all", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "protan",
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+        ),
+        (
+            "deutan",
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+        ),
+        (
+            "tritan",
+            [
+                [1.255528, -0.076749, -0.178779],
+                [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.303900],
+            ],
+        ),
+    ];
+
+    fn product(matrix: &[[f64; 3]; 3], vector: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(vector).map(|(a, b)| a * b).sum())
+    }
+
+    /// A colour as such an eye sees it, in CIE Lab.
+    fn lab((red, green, blue): (u8, u8, u8), eye: &[[f64; 3]; 3]) -> [f64; 3] {
+        let linear = [red, green, blue].map(|part| {
+            let part = f64::from(part) / 255.0;
+            if part <= 0.04045 {
+                part / 12.92
+            } else {
+                ((part + 0.055) / 1.055).powf(2.4)
+            }
+        });
+        let seen = product(eye, linear).map(|part| part.clamp(0.0, 1.0));
+        let to_xyz = [
+            [0.4124 / 0.9505, 0.3576 / 0.9505, 0.1805 / 0.9505],
+            [0.2126, 0.7152, 0.0722],
+            [0.0193 / 1.089, 0.1192 / 1.089, 0.9505 / 1.089],
+        ];
+        let [x, y, z] = product(&to_xyz, seen).map(|part| {
+            if part > 0.008856 {
+                part.cbrt()
+            } else {
+                7.787 * part + 16.0 / 116.0
+            }
+        });
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    #[test]
+    fn every_eye_tells_the_bands_and_the_greys_apart() {
+        // About five times the least difference that anybody sees.
+        const LEAST: f64 = 11.0;
+        let large = (0x4a, 0x4a, 0x4a);
+        let free = (0xb9, 0xb9, 0xb9);
+        let colours: Vec<_> = COLOURS.into_iter().chain([large, free]).collect();
+        for (name, eye) in EYES {
+            for (index, &one) in colours.iter().enumerate() {
+                for &other in &colours[index + 1..] {
+                    let (a, b) = (lab(one, &eye), lab(other, &eye));
+                    let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
+                    let distance = squares.sum::<f64>().sqrt();
+                    assert!(distance > LEAST, "{name}: {one:?} {other:?}: {distance}");
+                }
+            }
+        }
+    }
+}
