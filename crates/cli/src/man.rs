@@ -131,10 +131,10 @@ fn the_man_page_has_the_options_of_the_allocator() {
     let mut found = 0;
     for literal in code.split("b\"").skip(1) {
         let option = literal.split('"').next().unwrap_or_default();
-        if option.contains('=') {
+        if option.len() > 1 && option != "THMALLOC_CONF" {
             found += 1;
             assert!(page.contains(option), "{option}");
         }
     }
-    assert!(found >= 4, "the options are looked for in the wrong way");
+    assert!(found >= 6, "the options are looked for in the wrong way");
 }
