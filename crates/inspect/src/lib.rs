@@ -11,10 +11,10 @@
 mod bytes;
 mod caches;
 pub mod error;
-mod find;
+pub mod find;
 pub mod layout;
 pub mod memory;
-mod proc;
+pub mod proc;
 pub mod reading;
 mod resident;
 #[cfg(feature = "sample")]

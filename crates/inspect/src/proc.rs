@@ -246,7 +246,7 @@ mod tests {
     fn a_mapping_is_read_with_blanks_in_its_name_or_without_one() {
         let line = b"7f00aa000-7f00ab000 r-xp 00001000 fe:01 123    /a b\\012c (deleted)\n";
         let mapping = parse_mapping(line).expect("a mapping");
-        assert_eq!((mapping.start, mapping.end), (0x7f_00aa_000, 0x7f_00ab_000));
+        assert_eq!((mapping.start, mapping.end), (0x7_f00a_a000, 0x7_f00a_b000));
         assert_eq!((mapping.readable, mapping.offset), (true, 0x1000));
         assert_eq!(mapping.name, "/a b\\012c (deleted)");
         let anonymous = parse_mapping(b"1000-2000 ---p 00000000 00:00 0 \n").expect("a mapping");

@@ -54,13 +54,18 @@ pub fn read(memory: &impl Memory, layout: &Layout, full: bool, now: u64) -> Resu
     walk.run(&heap)?;
     let books = books(&source, &heap, &cached, &walk.leaves)?;
     let mut words = walk.words;
+    let page_bytes = layout.page_bytes;
     for &(start, end) in &books {
-        let pages = (end - start) / layout.page_bytes;
-        source.each_part(start, pages, false, |_, resident| {
+        let pages = (end - start) / page_bytes;
+        source.each_part(start, pages, |_, resident| {
             let has = resident.iter().filter(|page| **page).count() as u64;
-            words.metadata += has * layout.page_bytes;
+            words.metadata += has * page_bytes;
         })?;
     }
+    let dirty = heap.u64(layout.pages.runs_dirty_at);
+    let dirty = dirty.saturating_mul(page_bytes).min(walk.unknown_free);
+    words.free += dirty;
+    words.released = words.released.saturating_add(walk.unknown_free - dirty);
     if !source.by_page() && words.metadata == 0 {
         words.metadata = heap.u64(layout.metadata.used_at);
     }

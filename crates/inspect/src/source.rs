@@ -13,8 +13,8 @@ use crate::memory::{Fault, Memory};
 /// in small pieces: 2 TiB of it.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// Pages that one reading looks up at most: 1 TiB.
-const MOST_PAGES: u64 = 1 << 28;
+/// Pages that one reading looks up at most: 512 GiB.
+const MOST_PAGES: u64 = 1 << 27;
 
 /// A piece costs as much as so many bytes.
 const PIECE_BYTES: u64 = 64;
@@ -117,28 +117,27 @@ impl<'a, M: Memory> Source<'a, M> {
     }
 
     /// Calls `visit` with the pages from `first` on, in parts, the number of the
-    /// first of a part first; those that cannot be told count as `expected`.
+    /// first of a part first, as far as it can be told which have memory. Returns
+    /// how many that were.
     pub fn each_part(
         &self,
         first: u64,
         count: u64,
-        expected: bool,
         mut visit: impl FnMut(u64, &[bool]),
-    ) -> Result<(), Fault> {
+    ) -> Result<u64, Fault> {
         const PART: u64 = 16_384;
-        let mut buffer = vec![expected; count.min(PART) as usize];
+        let mut buffer = vec![false; count.min(PART) as usize];
         let mut done = 0;
         while done < count {
             let pages = &mut buffer[..(count - done).min(PART) as usize];
-            pages.fill(expected);
             let at = first.saturating_add(done.saturating_mul(self.layout.page_bytes));
-            if !self.residency(at, pages)? && count > MOST_PAGES {
-                return Err(Fault::Corrupt("more pages than any process has"));
+            if !self.residency(at, pages)? {
+                break;
             }
             visit(done, pages);
             done += pages.len() as u64;
         }
-        Ok(())
+        Ok(done)
     }
 }
 

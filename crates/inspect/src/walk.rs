@@ -55,6 +55,8 @@ pub struct Walk<'a, M> {
     pub ranges: Vec<(u64, u64)>,
     /// The leaves' addresses.
     pub leaves: Vec<u64>,
+    /// Bytes in free regions of which it could not be told what has memory.
+    pub unknown_free: u64,
     /// How often the books did not fit together.
     pub torn: u64,
     /// The end of the large object before.
@@ -91,6 +93,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             regions: Vec::new(),
             ranges: Vec::new(),
             leaves: Vec::new(),
+            unknown_free: 0,
             torn: 0,
             large_end: 0,
             regions_left: MOST_REGIONS,
@@ -254,9 +257,13 @@ impl<'a, M: Memory> Walk<'a, M> {
         let pages = layout.region_pages();
         let clean_bytes = (run - dirty) << layout.region_shift;
         self.words.released = self.words.released.saturating_add(clean_bytes);
-        for number in number..number + dirty {
-            let mut resident = vec![true; pages];
-            self.source.residency(self.address(number), &mut resident)?;
+        for index in 0..dirty {
+            let number = number + index;
+            let mut resident = vec![false; pages];
+            if !self.source.residency(self.address(number), &mut resident)? {
+                self.unknown_free += (dirty - index) << layout.region_shift;
+                break;
+            }
             self.count_free(&resident);
             self.view(number, |view| set_resident(view, 0, &resident));
         }
@@ -488,7 +495,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         let count = span_bytes / layout.page_bytes;
         let region_pages = layout.region_pages() as u64;
         let source = self.source;
-        source.each_part(start, count, true, |first, resident| {
+        let known = source.each_part(start, count, |first, resident| {
             self.count_large(&mut object, first, resident);
             // Parts are whole regions, but for the last.
             let regions = number + first / region_pages..;
@@ -496,6 +503,16 @@ impl<'a, M: Memory> Walk<'a, M> {
                 self.view_large(number, 0, &object, span_bytes, resident);
             }
         })?;
+        // By the books, what is used of it has memory; but nobody has so much.
+        let used = bytes.div_ceil(layout.page_bytes);
+        let rest = used.saturating_sub(known) * layout.page_bytes;
+        if known == 0 {
+            self.words.live += rest;
+            object.resident += rest;
+        } else {
+            self.words.released += rest;
+            self.words.untouched += rest;
+        }
         self.end_large(object);
         Ok(number + whole)
     }
