@@ -15,6 +15,9 @@ const PAGE: u64 = 4096;
 /// `ranges`.
 pub fn read(pid: u32, ranges: &[(u64, u64)], minor_faults: u64) -> Result<Resident, Error> {
     let mappings = proc::mappings(pid, true)?;
+    if mappings.is_empty() {
+        return Err(Error::Ended(pid));
+    }
     let memory = ProcessMemory::new(pid);
     let stacks = stacks(pid, &mappings);
     let mut resident = Resident {
@@ -83,6 +86,9 @@ fn counted(memory: &ProcessMemory, start: u64, end: u64) -> u64 {
 /// memory first. Several mappings of a file are one.
 pub fn files(pid: u32) -> Result<Vec<MappedFile>, Error> {
     let mappings = proc::mappings(pid, true)?;
+    if mappings.is_empty() {
+        return Err(Error::Ended(pid));
+    }
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
     for mapping in &mappings {
         let resident = mapping.rss.saturating_sub(mapping.anonymous);

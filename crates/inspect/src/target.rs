@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::find::{self, Found};
 use crate::layout::BadBlock;
 use crate::memory::{Fault, ProcessMemory};
-use crate::proc::{self, Stat};
+use crate::proc::{self, Mapping, Stat};
 use crate::reading::{self, Reading};
 use crate::resident;
 use crate::snapshot::{Consistency, JSON_VERSION, MappedFile, Process, Snapshot};
@@ -60,7 +60,8 @@ impl Target {
             return Err(Error::Ended(pid));
         }
         let memory = ProcessMemory::new(pid);
-        let found = look(pid, &memory)?;
+        let mappings = proc::mappings(pid, false)?;
+        let found = look(pid, &memory, &mappings)?;
         Ok(Self {
             pid,
             started: stat.started,
@@ -86,12 +87,23 @@ impl Target {
     /// Reads the heap, without stopping the process.
     pub fn read(&mut self, detail: Detail) -> Result<Snapshot, Error> {
         self.stat()?;
+        // What is wrong with a process that has just ended is that.
+        self.read_now(detail)
+            .map_err(|error| self.stat().err().unwrap_or(error))
+    }
+
+    fn read_now(&mut self, detail: Detail) -> Result<Snapshot, Error> {
         let (reading, attempts) = match self.attempt(detail) {
             Ok(read) => read,
             // It may have executed another program since.
             Err(fault) => {
                 let stat = self.stat()?;
-                let found = look(self.pid, &self.memory)?;
+                let mappings = proc::mappings(self.pid, false)?;
+                // It had some, and nobody has none but who is about to end.
+                if mappings.is_empty() {
+                    return Err(Error::Ended(self.pid));
+                }
+                let found = look(self.pid, &self.memory, &mappings)?;
                 if found.block == self.found.block {
                     return Err(explain(self.pid, fault));
                 }
@@ -183,9 +195,8 @@ fn now() -> u64 {
 }
 
 /// Finds the block of a process.
-fn look(pid: u32, memory: &ProcessMemory) -> Result<Found, Error> {
-    let mappings = proc::mappings(pid, false)?;
-    match find::find(memory, &mappings) {
+fn look(pid: u32, memory: &ProcessMemory, mappings: &[Mapping]) -> Result<Found, Error> {
+    match find::find(memory, mappings) {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(Error::NotOnThmalloc(pid)),
         Err(BadBlock::OtherVersion(found)) => Err(Error::OtherVersion { pid, found }),

@@ -214,8 +214,8 @@ fn difference(now: u64, before: u64) -> String {
 fn kernel(now: &Snapshot) -> String {
     let resident = &now.resident;
     let mut out = format!(
-        "The kernel counts {} for the heap, and {} for the process: {} of other\n\
-         anonymous memory, {} of stacks, {} of files and shared memory",
+        "The kernel counts {} for the heap, and {} for the process: {} of other anonymous \
+         memory, {} of stacks, {} of files and shared memory.",
         size::bytes(resident.heap),
         size::bytes(resident.total),
         size::bytes(resident.other_anonymous),
@@ -223,13 +223,12 @@ fn kernel(now: &Snapshot) -> String {
         size::bytes(resident.file_and_shared)
     );
     if resident.swapped != 0 {
-        let _ = write!(out, ";\n{} are swapped out", size::bytes(resident.swapped));
+        let _ = write!(out, " {} are swapped out.", size::bytes(resident.swapped));
     }
     if !now.consistency.by_page {
-        out.push_str(".\nWhich pages are resident could not be read: it is what the books expect");
+        out.push_str(" Which pages are resident could not be read: it is what the books expect.");
     }
-    out.push_str(".\n");
-    out
+    format!("{}\n", textwrap::fill(&out, WIDTH))
 }
 
 fn classes(look: Look, now: &[ClassView], before: Option<&[ClassView]>) -> String {
