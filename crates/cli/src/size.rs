@@ -48,9 +48,9 @@ pub fn line(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
         if c.is_control()
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || c == '\u{fffe}'
-            || c == '\u{ffff}'
+            // Without width, of another direction, or the end of a line.
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
         {
             shown.extend(c.escape_default());
         } else {
@@ -96,5 +96,10 @@ mod tests {
     #[test]
     fn what_would_break_a_line_is_spelt_out() {
         assert_eq!(line("a\nb\u{1}\u{1b}[2J"), r"a\nb\u{1}\u{1b}[2J");
+        assert_eq!(
+            line("\u{202e}a\u{2066}\u{200b}"),
+            r"\u{202e}a\u{2066}\u{200b}"
+        );
+        assert_eq!(line("größe 木"), "größe 木");
     }
 }

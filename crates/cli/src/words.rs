@@ -78,19 +78,6 @@ pub fn short(bytes: u64) -> String {
     format!("{value:.0}E")
 }
 
-/// What another process calls itself, on one line and without anything that a
-/// terminal would obey.
-pub fn printable(text: &str) -> String {
-    let obeyed = |letter: char| {
-        letter.is_control()
-            // Marks that turn the direction of what follows, and line ends.
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-    };
-    text.chars()
-        .map(|letter| if obeyed(letter) { '?' } else { letter })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,11 +103,5 @@ mod tests {
             assert!(short(1 << shift).len() <= 5);
             assert!(short((1 << shift) - 1).len() <= 5);
         }
-    }
-
-    #[test]
-    fn a_name_has_nothing_that_a_terminal_obeys() {
-        assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}c"), "a?[2Jb??c");
-        assert_eq!(printable("größe 木"), "größe 木");
     }
 }

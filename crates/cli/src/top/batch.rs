@@ -98,7 +98,7 @@ live 101M, cached 4.0M, fragmented 13M, free 10M, metadata 1.0M, released 14M, r
 
     PID   RES  LIVE CACHED  FRAG  FREE  META RELEASED ALLOC/s DRAWN COMMAND
      77  120M  100M   2.0M   12M  5.0M  512K     7.0M       -  100M /usr/bin/redis-server --serve
-      8  8.6M  1.0M   2.0M  128K  5.0M  512K     7.0M       -  100M b?[2J?root 1
+      8  8.6M  1.0M   2.0M  128K  5.0M  512K     7.0M       -  100M b\\u{1b}[2J\\nroot 1
 
 ";
         assert_eq!(text(&app), expected);

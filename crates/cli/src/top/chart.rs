@@ -221,10 +221,10 @@ mod tests {
     #[test]
     fn a_bar_is_filled_by_its_parts() {
         let line = bar(&words(50, 25, 25), PLAIN, 8);
-        assert_eq!(line.to_string(), "####oo==");
+        assert_eq!(line.to_string(), "####++..");
         assert_eq!(bar(&Words::default(), PLAIN, 8).to_string(), "");
         let huge = words(u64::MAX, u64::MAX, u64::MAX);
-        assert_eq!(bar(&huge, PLAIN, 9).to_string(), "###ooo===");
+        assert_eq!(bar(&huge, PLAIN, 9).to_string(), "###+++...");
     }
 
     #[test]
@@ -232,8 +232,8 @@ mod tests {
         let (half, full) = (words(32768, 0, 0), words(32768, 16384, 16384));
         let buffer = drawn(&[half, half, full], PLAIN, 12, 5, 1);
         let expected = Buffer::with_lines([
-            "  64K      =",
-            "           o",
+            "  64K      .",
+            "           +",
             "         ###",
             "    0    ###",
             "         now",

@@ -11,7 +11,8 @@ use super::chart::{bar, legend};
 use super::column::{Column, fitting};
 use super::records::Process;
 use super::{help, one};
-use crate::words::{printable, short};
+use crate::size;
+use crate::words::short;
 
 /// Below that height, the words of all processes have no room.
 const LOW: u16 = 14;
@@ -126,7 +127,7 @@ fn cell(app: &App, column: Column, process: &Process) -> Cell<'static> {
 /// What stands in the command's column.
 pub fn command(app: &App, process: &Process) -> String {
     let process = &process.snapshot.process;
-    printable(if app.arguments {
+    size::line(if app.arguments {
         &process.command
     } else {
         &process.name
@@ -147,7 +148,7 @@ pub fn nothing(app: &App) -> Vec<Line<'static>> {
         lines.push("No process on thmalloc.".into());
         lines.push("\"thmalloc run COMMAND\" starts one.".into());
     } else {
-        let filter = printable(&app.filter);
+        let filter = size::line(&app.filter);
         lines.push(format!("No command contains \"{filter}\". Esc shows all.").into());
     }
     for (reason, count) in app.records.unread.by_reason() {
@@ -168,10 +169,10 @@ fn footer(app: &App, width: u16) -> Line<'static> {
             Asks::Filter => "Filter: ",
             Asks::Delay => "Seconds between two readings: ",
         };
-        return Line::from(format!("{asks}{}_", printable(&prompt.text)));
+        return Line::from(format!("{asks}{}_", size::line(&prompt.text)));
     }
     if let Some(message) = &app.message {
-        return Line::styled(printable(message), app.theme.strong());
+        return Line::styled(size::line(message), app.theme.strong());
     }
     let keys: &[(&str, &str)] = match app.view {
         View::List => &[

@@ -10,7 +10,8 @@ use thmalloc_inspect::snapshot::{ClassView, Snapshot};
 use super::app::App;
 use super::chart::{Stack, bar, legend};
 use super::records::Process;
-use crate::words::{printable, short};
+use crate::size;
+use crate::words::short;
 
 /// How size classes are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ pub fn draw(frame: &mut Frame, app: &mut App, pid: u32, area: Rect) {
 fn title(process: &Process) -> String {
     let of = &process.snapshot.process;
     let state = if process.ended { " has ended" } else { "" };
-    let command = printable(&of.command);
+    let command = size::line(&of.command);
     format!("{}{state}  {command}", of.pid)
 }
 

@@ -35,14 +35,15 @@ impl Theme {
         match word {
             Word::Live => Color::Green,
             Word::Cached => Color::Cyan,
-            Word::Fragmented => Color::Red,
+            Word::Fragmented => Color::Yellow,
             Word::Free => Color::Blue,
             Word::Metadata => Color::Magenta,
             Word::Released => Color::DarkGray,
         }
     }
 
-    /// The sign of a word in bars, graphs and legends.
+    /// The sign of a word in bars, graphs and legends: those of `stat`, where there
+    /// are neither colours nor blocks.
     pub fn sign(self, word: Word) -> &'static str {
         match (self.unicode, self.color) {
             (true, true) => "█",
@@ -51,16 +52,16 @@ impl Theme {
                 Word::Cached => "▓",
                 Word::Fragmented => "▒",
                 Word::Free => "░",
-                Word::Metadata => "+",
-                Word::Released => "·",
+                Word::Metadata => "=",
+                Word::Released => "-",
             },
             (false, _) => match word {
                 Word::Live => "#",
-                Word::Cached => "o",
-                Word::Fragmented => "%",
-                Word::Free => "=",
-                Word::Metadata => "+",
-                Word::Released => ".",
+                Word::Cached => "+",
+                Word::Fragmented => ":",
+                Word::Free => ".",
+                Word::Metadata => "=",
+                Word::Released => "-",
             },
         }
     }
