@@ -91,7 +91,7 @@ fn a_process_is_exported_while_it_lives() {
             )
             .is_some()
         });
-        let bytes = |state| value(&metrics, "thmalloc_bytes", &pid, state).expect("a state");
+        let bytes = |state: &str| value(&metrics, "thmalloc_bytes", &pid, state).expect("a state");
         // It holds 32 MiB of objects up to 6 KiB.
         let live = bytes("state=\"live\"");
         assert!((33e6..45e6).contains(&live), "{live}");
