@@ -120,7 +120,12 @@ impl Stack<'_> {
             return (" ", Style::new());
         };
         let same = (0..8).filter(|&eighth| at(eighth) == Some(lower)).count();
-        let upper = at(7).filter(|_| same < 8);
+        // Of what stands above it, what has most of the cell.
+        let above: Vec<_> = (same as u128..8).map(at).collect();
+        let most = above
+            .iter()
+            .max_by_key(|word| above.iter().filter(|other| other == word).count());
+        let upper = most.copied().flatten();
         let upper = upper.map_or(Color::Reset, |word| self.theme.color(word));
         let style = Style::new().fg(self.theme.color(lower)).bg(upper);
         (["▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"][same], style)
