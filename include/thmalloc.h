@@ -63,7 +63,7 @@ struct thmalloc_stats {
  * sizeof(struct thmalloc_stats). Later versions of the library add figures at the
  * end: what a library does not have yet is set to 0. Returns how many bytes the
  * library has figures for. From any thread; others go on meanwhile. It walks the
- * heap: some 10 microseconds for each 2 MiB of it. */
+ * heap, a region at a time. */
 size_t thmalloc_stats(struct thmalloc_stats *stats, size_t bytes);
 
 /* Walks every tier of the live heap under its locks and checks that the

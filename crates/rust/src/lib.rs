@@ -135,8 +135,7 @@ pub struct Stats {
 }
 
 /// Where the heap's memory is now. May be called from any thread, not from a signal
-/// handler; others go on meanwhile. It walks the heap: some 10 µs for each 2 MiB of
-/// it.
+/// handler; others go on meanwhile. It walks the heap, a region at a time.
 ///
 /// ```
 /// #[global_allocator]

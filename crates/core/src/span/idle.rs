@@ -159,6 +159,9 @@ impl Span {
     pub fn used_bytes(&self, has: impl Fn(usize) -> bool) -> (usize, usize) {
         let info = self.class().info();
         let bytes = info.bytes as usize;
+        if (0..self.granules() * GRANULE_PAGES).all(&has) {
+            return (self.live() * bytes, 0);
+        }
         let bitmap = self.bitmap(info);
         let (mut on, mut off) = (0, 0);
         for object in 0..self.fresh() {
