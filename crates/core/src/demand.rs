@@ -8,6 +8,8 @@
 //! Always: these are figures only; nothing here knows where memory is.
 //! Lock: that of the structure that a mark stands in.
 
+use crate::os::PAGE_BYTES;
+
 /// Turns of the scavenger in which something must have been unused to be idle.
 pub const TURNS: usize = 4;
 
@@ -142,12 +144,12 @@ impl Backoff {
 
 /// What a process without a scavenger's thread may leave unused, in bytes, or
 /// a share of what it uses, if that is more.
-const ALLOWANCE_BYTES: usize = 2 << 20;
+const ALLOWANCE_BYTES: usize = 1 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
 /// What was wanted again longer ago than this, in nanoseconds, says nothing any
 /// more.
-const MEMORY: u64 = 5_000_000_000;
+const MEMORY: u64 = 15_000_000_000;
 
 /// How much may stay unused where memory is given back by the free that leaves
 /// it unused: more where what was given back was wanted again soon. Times are in
@@ -155,9 +157,11 @@ const MEMORY: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
     more: usize,
-    /// Given back by the last free that did, and when.
+    /// Given back since most of that was wanted again, and when last; and what
+    /// of it was wanted again.
     released: usize,
     released_at: u64,
+    refaulted: usize,
     /// When most of it was wanted again; and the least that lived since then,
     /// and before, since the time before that.
     refaulted_at: u64,
@@ -172,6 +176,7 @@ impl Allowance {
             more: 0,
             released: 0,
             released_at: 0,
+            refaulted: 0,
             refaulted_at: 0,
             least_live: usize::MAX,
             trough: 0,
@@ -190,24 +195,108 @@ impl Allowance {
     }
 
     /// So many bytes were wanted again since the last time. If that is most of
-    /// what was given back, for the second time, as much may stay from now on:
-    /// once happens to every program that grows.
+    /// what was given back, for the second time, as much more may stay from now
+    /// on: once happens to every program that grows.
     pub fn review(&mut self, now: u64, refaulted: usize) {
-        let soon = now.saturating_sub(self.released_at) <= SOON;
-        if soon && self.released != 0 && refaulted >= self.released / 2 {
+        if now.saturating_sub(self.released_at) > SOON {
+            (self.released, self.refaulted) = (0, 0);
+            return;
+        }
+        self.refaulted += refaulted;
+        if self.released != 0 && self.refaulted >= self.released / 2 {
             if now.saturating_sub(self.refaulted_at) <= MEMORY {
-                self.more = self.more.max(self.released + self.released / 4);
+                self.more += self.refaulted;
             }
             self.refaulted_at = now;
             self.trough = core::mem::replace(&mut self.least_live, usize::MAX);
-            self.released = 0;
+            (self.released, self.refaulted) = (0, 0);
         }
     }
 
     /// So many bytes were given back.
     pub fn note_released(&mut self, now: u64, bytes: usize) {
-        self.released = bytes;
+        self.released += bytes;
         self.released_at = now;
+    }
+}
+
+/// When what is unused is to be looked at next: after frees of so many bytes, or
+/// of so many objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Bytes.
+    pub bytes: usize,
+    /// Objects.
+    pub objects: usize,
+}
+
+/// Objects and bytes that pass at the least from one look to the next.
+const LEAST_LOOK: Look = Look {
+    bytes: 64 << 10,
+    objects: 256,
+};
+
+/// The first look.
+pub const FIRST_LOOK: Look = Look {
+    bytes: 1 << 20,
+    objects: 1 << 14,
+};
+
+/// The fewest pages that frees leave without objects are taken to be one in so
+/// many frees.
+const RAREST: usize = 256;
+
+/// So large a share of what lives may be freed from one look to the next: what
+/// frees leave without objects changes as fast.
+const LOOK_SHARE: usize = 64;
+
+/// How often a free leaves a page without objects: next to never in a full heap,
+/// nearly each time where few objects are left on each page.
+#[derive(Clone, Copy, Debug)]
+pub struct Unpinning {
+    /// Objects freed since pages were given back.
+    objects: usize,
+    /// Frees for each page.
+    frees: usize,
+}
+
+impl Unpinning {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self {
+            objects: 0,
+            frees: RAREST,
+        }
+    }
+
+    /// So many objects were freed since the last time.
+    pub fn note_freed(&mut self, objects: usize) {
+        self.objects += objects;
+    }
+
+    /// So many pages were found that the frees since pages were given back last
+    /// have left without objects.
+    pub fn note_found(&mut self, pages: usize) {
+        self.frees = (self.objects / pages.max(1)).clamp(1, RAREST);
+    }
+
+    /// How many frees leave a page without objects.
+    pub fn frees(&self) -> usize {
+        self.frees
+    }
+
+    /// They were given back.
+    pub fn note_released(&mut self) {
+        self.objects = 0;
+    }
+
+    /// When to look next, where so much lives and so many bytes more may become
+    /// unused.
+    pub fn next_look(&self, live: usize, room: usize) -> Look {
+        Look {
+            bytes: room.min(live / LOOK_SHARE).max(LEAST_LOOK.bytes),
+            objects: (room / PAGE_BYTES * self.frees).max(LEAST_LOOK.objects),
+        }
     }
 }
 
@@ -299,32 +388,69 @@ mod tests {
     #[test]
     fn a_swing_of_the_load_is_allowed_after_it_came_back() {
         let mut allowance = Allowance::new();
-        let live = 64 << 20;
-        assert_eq!(allowance.bytes(10 * SECOND, live), ALLOWANCE_BYTES);
-        allowance.review(10 * SECOND, 0);
-        allowance.note_released(10 * SECOND, 100 << 20);
-        allowance.review(11 * SECOND, 100 << 20);
-        assert_eq!(allowance.bytes(11 * SECOND, live), ALLOWANCE_BYTES);
-        allowance.note_released(11 * SECOND, 100 << 20);
-        allowance.review(12 * SECOND, 100 << 20);
-        assert!(allowance.bytes(12 * SECOND, live) > 100 << 20);
-        let later = 12 * SECOND + MEMORY + 1;
+        let live = 32 << 20;
+        for now in [20 * SECOND, 21 * SECOND] {
+            allowance.review(now, 90 << 20);
+            assert_eq!(allowance.bytes(now, live), ALLOWANCE_BYTES);
+            // In pieces, as frees leave it.
+            for _ in 0..100 {
+                allowance.note_released(now, 1 << 20);
+                allowance.review(now, 0);
+            }
+        }
+        allowance.review(22 * SECOND, 90 << 20);
+        assert!(allowance.bytes(22 * SECOND, live) >= 90 << 20);
+        let later = 22 * SECOND + MEMORY + 1;
         assert_eq!(allowance.bytes(later, live), ALLOWANCE_BYTES);
-        allowance.note_released(later, 100 << 20);
-        allowance.review(later + SOON + 1, 100 << 20);
-        assert_eq!(allowance.bytes(later + SOON + 1, live), ALLOWANCE_BYTES);
+    }
+
+    #[test]
+    fn what_is_wanted_again_much_later_or_little_of_it_changes_nothing() {
+        let mut allowance = Allowance::new();
+        let live = 32 << 20;
+        for now in (20..40).step_by(5) {
+            allowance.note_released(now * SECOND, 100 << 20);
+            allowance.review(now * SECOND + SOON + 1, 100 << 20);
+            allowance.note_released((now + 3) * SECOND, 100 << 20);
+            allowance.review((now + 4) * SECOND, 40 << 20);
+            assert_eq!(allowance.bytes((now + 4) * SECOND, live), ALLOWANCE_BYTES);
+        }
     }
 
     #[test]
     fn a_swing_is_forgotten_where_the_load_is_gone() {
         let mut allowance = Allowance::new();
-        let live = 64 << 20;
+        let live = 32 << 20;
         for _ in 0..2 {
-            allowance.bytes(10 * SECOND, live);
-            allowance.note_released(10 * SECOND, 100 << 20);
-            allowance.review(11 * SECOND, 100 << 20);
+            allowance.bytes(20 * SECOND, live);
+            allowance.note_released(20 * SECOND, 100 << 20);
+            allowance.review(21 * SECOND, 100 << 20);
         }
-        assert!(allowance.bytes(11 * SECOND, live - live / 10) > 100 << 20);
-        assert_eq!(allowance.bytes(11 * SECOND, live / 2), ALLOWANCE_BYTES);
+        assert!(allowance.bytes(21 * SECOND, live - live / 10) > 100 << 20);
+        assert_eq!(allowance.bytes(21 * SECOND, live / 2), ALLOWANCE_BYTES);
+    }
+
+    #[test]
+    fn the_next_look_comes_before_the_room_is_used_up() {
+        let mut unpinning = Unpinning::new();
+        let room = 100 * PAGE_BYTES;
+        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 100 * RAREST);
+        // Each free leaves a page: a look for each page that there is room for.
+        unpinning.note_freed(1000);
+        unpinning.note_found(1000);
+        let room = 1000 * PAGE_BYTES;
+        let look = unpinning.next_look(usize::MAX, room);
+        assert_eq!((look.bytes, look.objects), (room, 1000));
+        // Twice as many frees for the same pages.
+        unpinning.note_freed(1000);
+        unpinning.note_found(1000);
+        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 2000);
+        unpinning.note_released();
+        unpinning.note_freed(1000);
+        unpinning.note_found(0);
+        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 1000 * RAREST);
+        let look = unpinning.next_look(64 << 20, room);
+        assert_eq!(look.bytes, 1 << 20, "a share of what lives");
+        assert_eq!(unpinning.next_look(64 << 20, 0), LEAST_LOOK);
     }
 }

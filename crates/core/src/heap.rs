@@ -17,7 +17,7 @@ use thmalloc_format::Block;
 use crate::central::{Below, CentralFreeList};
 use crate::config::Config;
 use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
-use crate::demand::Allowance;
+use crate::demand::{Allowance, Unpinning};
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, PAGE_BYTES};
@@ -48,6 +48,7 @@ use summary::Destination;
 /// What a process without a scavenger's thread remembers of giving back.
 struct Standstill {
     allowance: Allowance,
+    unpinning: Unpinning,
     /// How many samples of spans were taken.
     samples: usize,
 }
@@ -84,6 +85,7 @@ impl Heap {
                 Rank::Heap,
                 Standstill {
                     allowance: Allowance::new(),
+                    unpinning: Unpinning::new(),
                     samples: 0,
                 },
             ),
@@ -279,7 +281,7 @@ impl Heap {
     unsafe fn free_class_slow(&self, class: SizeClass, address: usize, call: Call) {
         // SAFETY: by contract.
         unsafe { self.caches.put_slow(self.tiers(), class, address, call) };
-        self.after_free(class.bytes() * class.batch());
+        self.after_free(class.bytes() * class.batch(), class.batch());
     }
 
     /// Gives an object back; nothing for null. Ends the process on what is not

@@ -429,6 +429,20 @@ impl CpuCaches {
         }
     }
 
+    /// Calls `visit` with each class of which caches and transfer caches hold
+    /// objects, and how many they are, about.
+    pub fn each_held(&self, tiers: Tiers<'_>, mut visit: impl FnMut(SizeClass, usize)) {
+        for slot in self.each_slot() {
+            let slot = slot.lock();
+            for class in SizeClass::all() {
+                visit(class, slot.count(class));
+            }
+        }
+        for class in SizeClass::all() {
+            visit(class, tiers.transfer[class.number()].len());
+        }
+    }
+
     /// Takes all locks and, in lock mode, stops all lists, for fork.
     pub fn lock_for_fork(&self) {
         self.opening.lock_for_fork();

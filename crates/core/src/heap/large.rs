@@ -82,7 +82,7 @@ impl Heap {
         } else {
             self.pages.free(&self.map, span, bytes);
         }
-        self.after_free(bytes);
+        self.after_free(bytes, 1);
     }
 
     /// Changes a large object's size: in place where it can, else by moving its

@@ -11,7 +11,7 @@ use core::mem::offset_of;
 
 use super::Heap;
 use crate::central::ClassTurn;
-use crate::demand::Backoff;
+use crate::demand::{Backoff, FIRST_LOOK, Look};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
@@ -31,9 +31,9 @@ const SPARSE_SHARE: usize = 2;
 /// them, in nanoseconds: a look costs about a fiftieth of it.
 const SWEEP_PAUSE: u64 = 5_000;
 
-/// Where each look delays the program, a span in so many regions at most is
-/// looked at first.
-const SAMPLE_REGIONS: usize = 128;
+/// Where each look delays the program, so many spans are looked at first, a few
+/// in each region; not more than about twice as many.
+const SAMPLE_SPANS: usize = 128;
 
 /// A heap of which less is in use fits into what the processor knows of 4 KiB
 /// pages (its second-level TLB, 1500 to 3000 of them, and the caches of page
@@ -391,33 +391,41 @@ impl Heap {
     }
 
     /// Where no thread gives memory back: does it here, if what is unused is
-    /// more than may be. Returns the bytes that live, if it could look.
+    /// more than may be. So many objects were `freed` since the last time. Returns
+    /// when to look next.
     #[cold]
-    pub(super) fn release_in_line(&self) -> Option<usize> {
-        // Else somebody is at it, or looks at the whole heap.
-        let mut still = self.standstill.try_lock()?;
+    pub(super) fn release_in_line(&self, freed: usize) -> Look {
+        let Some(mut still) = self.standstill.try_lock() else {
+            // Somebody is at it, or looks at the whole heap.
+            return FIRST_LOOK;
+        };
+        still.unpinning.note_freed(freed);
         let before = self.unused();
-        let live = before.live;
         let now = os::now();
-        if before.free + before.in_spans <= still.allowance.bytes(now, live) {
-            return Some(live);
+        let mut allowed = still.allowance.bytes(now, before.live);
+        let most = before.free + before.in_spans + self.pinned_by_caches(1);
+        if most <= allowed {
+            return still.unpinning.next_look(before.live, allowed - most);
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
             refaulted += self.central[class.number()].turn().refaulted;
         }
         still.allowance.review(now, refaulted * PAGE_BYTES);
-        let allowed = still.allowance.bytes(now, live);
+        allowed = still.allowance.bytes(now, before.live);
         let mut in_spans = 0;
-        if before.in_spans > allowed {
+        if before.in_spans > allowed.saturating_sub(before.free) {
             still.samples += 1;
             let sample = still.samples;
             drop(still);
             in_spans = self.sample_spans(sample);
             still = self.standstill.lock();
+            still.unpinning.note_found(in_spans / PAGE_BYTES);
         }
-        if before.free + in_spans <= allowed {
-            return Some(live);
+        let frees = still.unpinning.frees();
+        let expected = before.free + in_spans + self.pinned_by_caches(frees);
+        if expected <= allowed {
+            return still.unpinning.next_look(before.live, allowed - expected);
         }
         self.caches.drain(self.tiers());
         drop(still);
@@ -427,9 +435,20 @@ impl Heap {
         }
         released.add(self.release_free());
         let mut still = self.standstill.lock();
+        still.unpinning.note_released();
         let released = released.pages * PAGE_BYTES;
         still.allowance.note_released(os::now(), released);
-        Some(live)
+        still.unpinning.next_look(before.live, allowed)
+    }
+
+    /// Bytes that would become unused if the caches were emptied, where so many
+    /// frees leave a page without objects.
+    fn pinned_by_caches(&self, frees: usize) -> usize {
+        let mut bytes = 0;
+        self.caches.each_held(self.tiers(), |class, count| {
+            bytes += count * class.bytes().max(PAGE_BYTES / frees);
+        });
+        bytes
     }
 
     /// Gives back the pages of all changed spans that hold no live object.
@@ -445,21 +464,25 @@ impl Heap {
     /// The same for a few of them, others for each number. Returns how many
     /// bytes that lets expect of all.
     fn sample_spans(&self, number: usize) -> usize {
-        let regions = self.pages.usage().0 / REGION_BYTES;
-        let stride = regions.div_ceil(SAMPLE_REGIONS).max(1);
+        let regions = self.pages.usage().0 / REGION_BYTES + 1;
+        let stride = regions.div_ceil(SAMPLE_SPANS);
+        let each = (SAMPLE_SPANS / regions).clamp(1, REGION_GRANULES / 4);
         let mut pages = 0;
         let parted = self.map.regions();
         let parted = parted.filter(|(_, region)| region.kind() == RegionKind::Parted);
         for (start, _) in parted.skip(number % stride).step_by(stride) {
-            let granule = (number / stride + start / REGION_BYTES) % REGION_GRANULES;
-            if let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES)
-                && span.kind() == SpanKind::Small
-                && span.is_changed()
-            {
-                pages += self.release_in_span(span, span.class()).pages;
+            let first = number / stride + start / REGION_BYTES;
+            for index in 0..each {
+                let granule = (first + index * REGION_GRANULES / each) % REGION_GRANULES;
+                if let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES)
+                    && span.kind() == SpanKind::Small
+                    && span.is_changed()
+                {
+                    pages += self.release_in_span(span, span.class()).pages;
+                }
             }
         }
-        pages * REGION_GRANULES * stride * PAGE_BYTES
+        pages * REGION_GRANULES / each * stride * PAGE_BYTES
     }
 }
 

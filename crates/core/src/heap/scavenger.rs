@@ -44,7 +44,7 @@ use thmalloc_format::{self as format, ScavengerLayout};
 
 use super::scavenge::Turns;
 use super::{HEAP, Heap};
-use crate::demand::TURNS;
+use crate::demand::{FIRST_LOOK, Look, TURNS};
 use crate::os;
 use crate::page_heap::PageHeap;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -77,11 +77,6 @@ const ALONE_PAUSE: u32 = 32;
 /// Wakes the thread: less may stay where it is.
 const WAKE_BYTES: usize = 256 << 10;
 
-/// Without a thread, what is unused is looked at each time that so much was
-/// freed: a share of what lives, but within these bounds.
-const LOOK_BYTES: (usize, usize) = (256 << 10, 1 << 20);
-const LOOK_SHARE: usize = 128;
-
 /// A turn takes place at least this long after another, in nanoseconds.
 const SHORTEST_TURN: u64 = 1_000_000;
 
@@ -97,10 +92,13 @@ pub struct Scavenger {
     sleep: AtomicU32,
     /// Bytes that went through slow paths while it slept.
     traffic: AtomicUsize,
-    /// Bytes freed by slow paths since somebody looked, without a thread.
-    freed: AtomicUsize,
-    /// When somebody looks next; 0: nobody has yet.
+    /// Bytes and objects freed by slow paths since somebody looked, without a
+    /// thread.
+    freed_bytes: AtomicUsize,
+    freed_objects: AtomicUsize,
+    /// How many of either pass until somebody looks next; 0: nobody has yet.
     look_bytes: AtomicUsize,
+    look_objects: AtomicUsize,
     /// Slow allocations to pass before the next start.
     pause: AtomicU32,
     /// How long unused memory waits, in nanoseconds.
@@ -142,8 +140,10 @@ impl Scavenger {
             state: AtomicU32::new(ABSENT),
             sleep: AtomicU32::new(AWAKE),
             traffic: AtomicUsize::new(0),
-            freed: AtomicUsize::new(0),
+            freed_bytes: AtomicUsize::new(0),
+            freed_objects: AtomicUsize::new(0),
             look_bytes: AtomicUsize::new(0),
+            look_objects: AtomicUsize::new(0),
             pause: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -327,6 +327,33 @@ impl Scavenger {
         }
     }
 
+    /// Counts what was freed where there is no thread. Returns how many objects
+    /// were, if it is time to look at what is unused.
+    #[inline]
+    fn note_freed(&self, bytes: usize, objects: usize) -> Option<usize> {
+        // Relaxed, all: sums, of one thread's mostly, and bounds for them.
+        let sum = |sum: &AtomicUsize, more| sum.fetch_add(more, Ordering::Relaxed) + more;
+        let bytes = sum(&self.freed_bytes, bytes);
+        let objects = sum(&self.freed_objects, objects);
+        let (look_bytes, look_objects) = match self.look_bytes.load(Ordering::Relaxed) {
+            0 => (FIRST_LOOK.bytes, FIRST_LOOK.objects),
+            bytes => (bytes, self.look_objects.load(Ordering::Relaxed)),
+        };
+        if bytes < look_bytes && objects < look_objects {
+            return None;
+        }
+        self.freed_bytes.store(0, Ordering::Relaxed);
+        self.freed_objects.store(0, Ordering::Relaxed);
+        Some(objects)
+    }
+
+    /// Sets when somebody looks next.
+    fn set_look(&self, look: Look) {
+        // Relaxed: as above.
+        self.look_bytes.store(look.bytes, Ordering::Relaxed);
+        self.look_objects.store(look.objects, Ordering::Relaxed);
+    }
+
     /// As [`Scavenger::note_traffic`], while the thread sleeps.
     #[cold]
     fn count_traffic(&self, bytes: usize) {
@@ -373,28 +400,19 @@ impl Heap {
         }
     }
 
-    /// After a free on a slow path, with no lock held.
+    /// After a free of so many objects, and bytes, on a slow path, with no lock
+    /// held.
     #[inline]
-    pub(super) fn after_free(&self, bytes: usize) {
+    pub(super) fn after_free(&self, bytes: usize, objects: usize) {
         // Relaxed: as above.
         match self.scavenger.state.load(Ordering::Relaxed) {
             RUNNING => self.scavenger.note_traffic(bytes),
             OFF => self.serve_request(),
             _ => {
                 self.serve_request();
-                // Relaxed: a sum, of this thread's mostly, and a bound for it.
-                let freed = &self.scavenger.freed;
-                let look = &self.scavenger.look_bytes;
-                let sum = freed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                let next = match look.load(Ordering::Relaxed) {
-                    0 => LOOK_BYTES.1,
-                    next => next,
-                };
-                if sum >= next {
-                    freed.store(0, Ordering::Relaxed);
-                    let live = self.release_in_line().unwrap_or(usize::MAX);
-                    let next = (live / LOOK_SHARE).clamp(LOOK_BYTES.0, LOOK_BYTES.1);
-                    look.store(next, Ordering::Relaxed);
+                if let Some(freed) = self.scavenger.note_freed(bytes, objects) {
+                    let next = self.release_in_line(freed);
+                    self.scavenger.set_look(next);
                 }
             }
         }

@@ -14,6 +14,7 @@ use loom::sync::{Condvar, Mutex};
 use crate::explore;
 use crate::os::{self, spawn};
 use crate::sync::atomic::{Fences, forget_last_read, set_fences};
+use demand::{FIRST_LOOK, Look};
 use source::Scavenger;
 
 /// Stands in for `heap/scavenge.rs`.
@@ -46,6 +47,18 @@ mod scavenge {
 pub mod demand {
     /// Turns in which something must have been unused.
     pub const TURNS: usize = 4;
+
+    /// When to look next.
+    pub struct Look {
+        pub bytes: usize,
+        pub objects: usize,
+    }
+
+    /// The first look.
+    pub const FIRST_LOOK: Look = Look {
+        bytes: 1 << 20,
+        objects: 1 << 14,
+    };
 }
 
 /// Stands in for `crates/core/src/page_heap`.
@@ -147,11 +160,11 @@ impl Heap {
     }
 
     /// `Heap::release_in_line`, by whoever frees.
-    fn release_in_line(&self) -> Option<usize> {
+    fn release_in_line(&self, _freed: usize) -> Look {
         let mut central = lock(&self.central);
         (central.unused, central.idle) = (0, 0);
         self.given_back.notify_all();
-        Some(0)
+        FIRST_LOOK
     }
 
     /// A free: into the cache, and where that has no room below it.
@@ -169,7 +182,7 @@ impl Heap {
     /// A free on the slow path.
     fn free_large(&self, bytes: usize) {
         lock(&self.central).unused += bytes;
-        self.after_free(bytes);
+        self.after_free(bytes, 1);
     }
 
     /// An allocation on the slow path, as far as it matters here.
