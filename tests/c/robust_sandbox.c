@@ -225,7 +225,9 @@ static void change_namespaces(void)
 /* Takes this thread's restartable sequence area from the kernel, and notes in
  * it what glibc notes where registration failed: threads that this one starts
  * are then not registered. (glibc itself ends a process in which threads could
- * be registered at first and cannot any more.) */
+ * be registered at first and cannot any more.) To be called before the thread
+ * first allocates: the area is glibc's for the thread's life, and one that was
+ * seen to be registered is believed to stay so. */
 static void leave_rseq(void)
 {
     const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
@@ -256,21 +258,36 @@ static void refuse_named(const char *what)
     REQUIRE(refuse(number, error) == 0);
 }
 
-/* Threads from before and from after the refusal, which only the later ones
- * and this one are under, work on the same objects. */
-static void refuse_late(int count, char **what)
+struct refusal {
+    int count;
+    char **what;
+};
+
+/* What comes under the refusal: a new thread, and those that it starts. */
+static void *refused_turns(void *data)
 {
-    pthread_t before[THREADS], after[THREADS];
-    start(before, turns_until_stop, 30);
-    turns(1, 5000);
-    for (int i = 0; i < count; i++)
-        refuse_named(what[i]);
+    const struct refusal *refusal = data;
+    pthread_t after[THREADS];
+    for (int i = 0; i < refusal->count; i++)
+        refuse_named(refusal->what[i]);
     for (int round = 0; round < laps(5); round++) {
         start(after, some_turns, 40);
         turns(1, 5000);
         malloc_trim(0);
         join(after);
     }
+    return NULL;
+}
+
+/* Threads from before and from after the refusal work on the same objects. */
+static void refuse_late(int count, char **what)
+{
+    pthread_t before[THREADS], refused;
+    struct refusal refusal = {count, what};
+    start(before, turns_until_stop, 30);
+    turns(1, 5000);
+    REQUIRE(pthread_create(&refused, NULL, refused_turns, &refusal) == 0);
+    REQUIRE(pthread_join(refused, NULL) == 0);
     stop = 1;
     join(before);
     work();

@@ -151,17 +151,19 @@ impl SizeClass {
     }
 }
 
-/// Where a size stands in [`CLASS_OF_SIZE`]: eighths of bytes up to 1024, then
-/// 128ths; the second part follows the first (tcmalloc's `ClassIndex`).
+/// Where a size stands in [`CLASS_OF_SIZE`]: an entry for each size up to
+/// [`FINE_BYTES`], then one for each 128 bytes; the second part follows the first
+/// (as in tcmalloc's `ClassIndex`, which has one for each 8 bytes in the first, and
+/// needs two more instructions to find it).
 const fn table_index(bytes: usize) -> usize {
     if bytes <= FINE_BYTES {
-        (bytes + 7) >> 3
+        bytes
     } else {
-        (bytes + 127 + (120 << 7)) >> 7
+        FINE_BYTES + (bytes - FINE_BYTES).div_ceil(128)
     }
 }
 
-/// Up to here, the table has an entry for each 8 bytes.
+/// Up to here, the table has an entry for each size.
 pub const FINE_BYTES: usize = 1024;
 
 const TABLE_LENGTH: usize = table_index(MAX_SMALL_BYTES) + 1;
@@ -292,7 +294,7 @@ const fn class_of_size() -> [u8; TABLE_LENGTH] {
             class += 1;
         }
         table[table_index(bytes)] = class as u8;
-        bytes += if bytes < FINE_BYTES { 8 } else { 128 };
+        bytes += if bytes < FINE_BYTES { 1 } else { 128 };
     }
     table
 }

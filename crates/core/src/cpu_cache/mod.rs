@@ -161,17 +161,20 @@ impl CpuCaches {
         }
     }
 
-    /// Reserves memory for `count` slots. It reads as zeros, which is a list
-    /// that is empty and full; it is opened for writing slot by slot.
+    /// Reserves memory for `count` slots, and for an empty one before them. It
+    /// reads as zeros, which is a list that is empty and full; it is opened for
+    /// writing slot by slot.
     fn reserve(&self, metadata: &Metadata, count: usize) -> bool {
         let pointer = size_of::<AtomicPtr<Mutex<Slot>>>();
         let Ok(slots) = metadata.allocate_bytes(count * pointer, pointer) else {
             return false;
         };
-        let Ok(memory) = os::map(count * SLOT_BYTES, Protection::Read) else {
+        let bytes = (count + 1) * SLOT_BYTES;
+        let Ok(empty) = os::map(bytes, Protection::Read) else {
             return false;
         };
-        os::do_not_dump(memory, count * SLOT_BYTES);
+        os::do_not_dump(empty, bytes);
+        let memory = empty.wrapping_add(SLOT_BYTES);
         // Relaxed: nobody else is here yet.
         self.slots.store(slots.cast().as_ptr(), Ordering::Relaxed);
         self.memory.store(memory, Ordering::Relaxed);
@@ -179,8 +182,8 @@ impl CpuCaches {
         true
     }
 
-    /// Shows the fast path its way in. Until the last word is written, each
-    /// thread has the placeholder, whose CPU is none, and goes the slow way.
+    /// Shows the fast path its way in. A thread takes it once it has found out
+    /// that the kernel knows it: see [`x86_64::current_slot`].
     fn open_entry(&self, rseq_offset: isize) {
         let entry = x86_64::entry();
         let number = match os::rseq_has_concurrency_id() {
@@ -188,12 +191,14 @@ impl CpuCaches {
             false => RSEQ_CPU_ID,
         };
         let memory = self.memory.load(Ordering::Relaxed);
+        // Relaxed, each: start-up publishes them to whoever takes a slow path,
+        // and only after that does a thread's fast path go anywhere. Until then
+        // it adds -1 slots to either address, and finds an empty one.
+        entry.number_offset.store(number, Ordering::Relaxed);
+        entry.slots.store(memory, Ordering::Relaxed);
         let distance = rseq_offset.wrapping_sub(os::thread_locals_offset());
-        // Release, each: the fast path's loads are in order on x86-64.
-        entry.number_offset.store(number, Ordering::Release);
-        entry.slots.store(memory, Ordering::Release);
         let distance = distance as usize;
-        entry.rseq_distance.store(distance, Ordering::Release);
+        entry.rseq_distance.store(distance, Ordering::Relaxed);
     }
 
     /// The slot of the calling thread, locked, if nobody has it.

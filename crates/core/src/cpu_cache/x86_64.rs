@@ -8,8 +8,11 @@
 //!
 //! Always: an aborted sequence goes on to the slow path, which needs none, so
 //! that single steps in a debugger come to an end. Inside a sequence no input
-//! register is overwritten. The CPU number is looked at before it is used:
-//! threads that the kernel does not know have a negative one.
+//! register is overwritten. A thread finds its rseq area through a word of its
+//! own (`ThreadLocals::rseq_distance`), which leads to a placeholder until a slow path
+//! has seen that the kernel knows the thread: the placeholder's number is -1,
+//! and what stands before the first slot is an empty one. From then on the thread
+//! stays known: the area is glibc's, for the thread's life.
 //!
 //! # What a list looks like
 //! A slot has a list for each class: `top`, the offset of its topmost object
@@ -20,21 +23,21 @@
 #![allow(unsafe_code)] // Assembly.
 
 use core::arch::{global_asm, naked_asm};
-use core::sync::atomic::{AtomicPtr, AtomicUsize};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::layout::{EMPTY_SLOT, SLOT_SHIFT, STOPPED};
+use crate::os;
 
 /// What the fast paths read, in one cache line. Until start-up has filled it,
 /// every fast path leads to the slow one.
 #[repr(C, align(64))]
 pub struct Entry {
-    /// From this library's own block of thread-local storage, which begins
-    /// with a placeholder, to the rseq area; 0 before start-up and in lock
-    /// mode.
+    /// From this library's own block of thread-local storage to the rseq area of
+    /// a thread that the kernel knows; for slow paths.
     pub rseq_distance: AtomicUsize,
     /// From the rseq area to the word that numbers the caches.
     pub number_offset: AtomicUsize,
-    /// The first slot; before start-up and in lock mode, an empty one.
+    /// The first slot, which an empty one precedes.
     pub slots: AtomicPtr<u8>,
     /// The page map's window.
     pub window_base: AtomicUsize,
@@ -53,10 +56,11 @@ global_asm!(
     ".size thmalloc_core_entry, 64",
     "thmalloc_core_entry:",
     ".quad 0, 24",
-    ".quad {empty_slot}",
+    ".quad {empty_slot} + (1 << {slot_shift})",
     ".quad 0, 0, 0, 0, 0",
     ".popsection",
     empty_slot = sym EMPTY_SLOT,
+    slot_shift = const SLOT_SHIFT,
 );
 
 unsafe extern "C" {
@@ -81,7 +85,7 @@ macro_rules! rseq_enter {
             ".quad 21f, 22f - 21f, 23f\n",
             ".popsection\n",
             "mov r8, qword ptr [rip + thmalloc_core_thread_locals@GOTTPOFF]\n",
-            "add r8, qword ptr [rip + thmalloc_core_entry]\n",
+            "add r8, qword ptr fs:[r8 + 32]\n",
             "lea rdx, [rip + 20b]\n",
             "mov qword ptr fs:[r8 + 8], rdx\n",
             "21:\n",
@@ -89,36 +93,34 @@ macro_rules! rseq_enter {
     };
 }
 
-/// Inside a sequence: this CPU's slot to rcx, or on to 24 in a thread that the
-/// kernel does not know. Changes r9.
+/// Inside a sequence: this CPU's slot to rcx; the empty one in a thread that the
+/// kernel is not seen to know. Changes r9.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! rseq_slot {
     () => {
         concat!(
-            "cmp dword ptr fs:[r8 + 4], 0\n",
-            "js 24f\n",
             "mov r9, qword ptr [rip + thmalloc_core_entry + 8]\n",
-            "mov ecx, dword ptr fs:[r8 + r9]\n",
+            "movsxd rcx, dword ptr fs:[r8 + r9]\n",
             "shl rcx, {slot_shift}\n",
             "add rcx, qword ptr [rip + thmalloc_core_entry + 16]\n",
         )
     };
 }
 
-/// Inside a sequence: takes the topmost object of the class in rax to r10, and
+/// Inside a sequence: takes the topmost object of the class in rsi to rax, and
 /// ends the sequence; or on to 24 where there is none. Changes rdx.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! rseq_take {
     () => {
         concat!(
-            "mov edx, dword ptr [rcx + rax*8]\n",
-            "mov r10, qword ptr [rcx + rdx]\n",
-            "test r10, r10\n",
+            "mov edx, dword ptr [rcx + rsi*8]\n",
+            "mov rax, qword ptr [rcx + rdx]\n",
+            "test rax, rax\n",
             "jz 24f\n",
             "sub edx, 8\n",
-            "mov dword ptr [rcx + rax*8], edx\n",
+            "mov dword ptr [rcx + rsi*8], edx\n",
             "22:\n",
         )
     };
@@ -165,14 +167,11 @@ macro_rules! malloc_fast_path {
             $first,
             "cmp rdi, {fine_bytes}",
             "ja 24f",
-            "lea eax, [rdi + 7]",
-            "shr eax, 3",
             "lea rdx, [rip + {classes}]",
-            "movzx eax, byte ptr [rdx + rax]",
+            "movzx esi, byte ptr [rdx + rdi]",
             $crate::rseq_enter!(),
             $crate::rseq_slot!(),
             $crate::rseq_take!(),
-            "mov rax, r10",
             "ret",
             $crate::rseq_abort!(),
             "24: jmp {slow}",
@@ -226,11 +225,10 @@ macro_rules! free_fast_path {
 pub extern "C" fn take(class: usize) -> *mut u8 {
     naked_asm!(
         ".cfi_startproc",
-        "mov eax, edi",
+        "mov esi, edi",
         rseq_enter!(),
         rseq_slot!(),
         rseq_take!(),
-        "mov rax, r10",
         "ret",
         rseq_abort!(),
         "24: xor eax, eax",
@@ -275,10 +273,8 @@ pub extern "C" fn stop(class: usize, slot: usize) -> u32 {
     naked_asm!(
         ".cfi_startproc",
         rseq_enter!(),
-        "cmp dword ptr fs:[r8 + 4], 0",
-        "js 24f",
         "mov r9, qword ptr [rip + thmalloc_core_entry + 8]",
-        "mov ecx, dword ptr fs:[r8 + r9]",
+        "movsxd rcx, dword ptr fs:[r8 + r9]",
         "cmp rcx, rsi",
         "jne 24f",
         "shl rcx, {slot_shift}",
@@ -315,7 +311,11 @@ extern "C" fn number_or_negative() -> i64 {
 }
 
 /// The number of this CPU's slot, as of now; `None` in a thread that the kernel
-/// does not know.
+/// does not know. One that it knows takes the fast paths from here on.
 pub fn current_slot() -> Option<usize> {
-    usize::try_from(number_or_negative()).ok()
+    let number = usize::try_from(number_or_negative()).ok()?;
+    // Relaxed: `open_entry` wrote it before anyone came here.
+    let distance = entry().rseq_distance.load(Ordering::Relaxed);
+    os::thread_locals().rseq_distance.set(distance);
+    Some(number)
 }

@@ -12,11 +12,13 @@ use core::cell::Cell;
 /// What each thread of the process has for itself.
 #[repr(C, align(32))]
 pub struct ThreadLocals {
-    /// Stands in for the kernel's rseq area where there is none: its CPU
-    /// (second word) is -1 as in one that the kernel does not know, and what is
-    /// written to its descriptor is never read. It stands first: assembly
-    /// takes the block's own offset for it.
+    /// Stands in for the kernel's rseq area (struct rseq): its CPU and its
+    /// concurrency id are -1, and what is written to its descriptor is never
+    /// read. It stands first: distances to rseq areas are counted from here.
     _rseq_placeholder: [Cell<u64>; 4],
+    /// From here to the rseq area of this thread, once the kernel is seen to know
+    /// it; 0 before. Assembly has its place.
+    pub rseq_distance: Cell<usize>,
     /// The cache slot of this thread plus one, in lock mode; 0: none yet.
     pub cache_slot: Cell<u32>,
     /// The ranks of the locks that this thread holds, a bit each (debug builds).
@@ -31,11 +33,14 @@ global_asm!(
     ".type thmalloc_core_thread_locals, @object",
     ".size thmalloc_core_thread_locals, {size}",
     "thmalloc_core_thread_locals:",
-    ".long 0, -1",
-    ".zero {size} - 8",
+    ".long 0, -1, 0, 0",
+    ".long 0, 0, -1, 0",
+    ".zero {size} - 32",
     ".popsection",
     size = const size_of::<ThreadLocals>(),
 );
+
+const _: () = assert!(core::mem::offset_of!(ThreadLocals, rseq_distance) == 32);
 
 /// The calling thread's own block.
 pub fn thread_locals() -> &'static ThreadLocals {
