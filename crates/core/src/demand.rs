@@ -300,6 +300,12 @@ impl Unpinning {
     }
 }
 
+impl Default for Unpinning {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
