@@ -147,7 +147,7 @@ fn a_browser_shows_the_picture_and_the_page_alike() {
     let patient = Patient::new(Mode::Rseq, "", &["fragmented"]);
     for name in ["heap.svg", "heap.html"] {
         let page = drawn(&patient, &directory, name);
-        let shot = directory.0.join(&format!("{name}.png"));
+        let shot = directory.0.join(format!("{name}.png"));
         browse(
             &directory,
             &page,
