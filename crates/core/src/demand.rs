@@ -147,6 +147,34 @@ impl Backoff {
 const ALLOWANCE_BYTES: usize = 1 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
+/// The share while the load is not going, but moves what it has.
+const STEADY_SHARE: usize = 4;
+
+/// A load is going when this share less lives than at the most, until this share
+/// more does than at the least since.
+const TURN_SHARE: usize = 16;
+
+/// Is the load going?
+#[derive(Clone, Copy, Debug)]
+enum Course {
+    /// No: the most that lived since it was.
+    Steady(usize),
+    /// Yes: the least that lived since then.
+    Going(usize),
+}
+
+impl Course {
+    /// So much lives now.
+    fn follow(self, live: usize) -> Self {
+        match self {
+            Course::Steady(most) if live < most - most / TURN_SHARE => Course::Going(live),
+            Course::Steady(most) => Course::Steady(most.max(live)),
+            Course::Going(least) if live > least + least / TURN_SHARE => Course::Steady(live),
+            Course::Going(least) => Course::Going(least.min(live)),
+        }
+    }
+}
+
 /// What was wanted again longer ago than this, in nanoseconds, says nothing any
 /// more.
 const MEMORY: u64 = 15_000_000_000;
@@ -154,7 +182,7 @@ const MEMORY: u64 = 15_000_000_000;
 /// How much may stay unused where memory is given back by the free that leaves
 /// it unused: more where what was given back was wanted again soon. Times are in
 /// nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     more: usize,
     /// Given back since most of that was wanted again, and when last; and what
@@ -167,6 +195,7 @@ pub struct Allowance {
     refaulted_at: u64,
     least_live: usize,
     trough: usize,
+    course: Course,
 }
 
 impl Allowance {
@@ -180,18 +209,25 @@ impl Allowance {
             refaulted_at: 0,
             least_live: usize::MAX,
             trough: 0,
+            course: Course::Steady(0),
         }
     }
 
-    /// What may stay, in bytes, where so much lives. Where less lives than at the
-    /// lowest point of the load's swings, that load is gone.
+    /// What may stay, in bytes, where so much lives: more while the load is not
+    /// going. Where less lives than at the lowest point of the load's swings, that
+    /// load is gone.
     pub fn bytes(&mut self, now: u64, live: usize) -> usize {
         self.least_live = self.least_live.min(live);
         let gone = live + 2 * ALLOWANCE_BYTES < self.trough - self.trough / 8;
         if gone || now.saturating_sub(self.refaulted_at) > MEMORY {
             self.more = 0;
         }
-        ALLOWANCE_BYTES.max(live / ALLOWANCE_SHARE) + self.more
+        self.course = self.course.follow(live);
+        let share = match self.course {
+            Course::Steady(_) => STEADY_SHARE,
+            Course::Going(_) => ALLOWANCE_SHARE,
+        };
+        ALLOWANCE_BYTES.max(live / share) + self.more
     }
 
     /// So many bytes were wanted again since the last time. If that is most of
@@ -391,9 +427,30 @@ mod tests {
         assert_eq!(backoff.stretch(10), 10);
     }
 
+    /// Of a load of which half is gone already.
+    fn going() -> Allowance {
+        let mut allowance = Allowance::new();
+        allowance.bytes(0, 64 << 20);
+        allowance.bytes(0, 32 << 20);
+        allowance
+    }
+
+    #[test]
+    fn less_may_stay_while_a_load_is_going() {
+        let mut allowance = Allowance::new();
+        let mut allowed = |live: usize| allowance.bytes(100 * SECOND, live << 20) >> 20;
+        assert_eq!(allowed(400), 100);
+        assert_eq!(allowed(380), 95, "it moves");
+        assert_eq!(allowed(320), 10, "it goes");
+        assert_eq!(allowed(330), 10);
+        assert_eq!(allowed(160), 5);
+        assert_eq!(allowed(180), 45, "it comes back");
+        assert_eq!(allowed(160), 5);
+    }
+
     #[test]
     fn a_swing_of_the_load_is_allowed_after_it_came_back() {
-        let mut allowance = Allowance::new();
+        let mut allowance = going();
         let live = 32 << 20;
         for now in [20 * SECOND, 21 * SECOND] {
             allowance.review(now, 90 << 20);
@@ -412,7 +469,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_again_much_later_or_little_of_it_changes_nothing() {
-        let mut allowance = Allowance::new();
+        let mut allowance = going();
         let live = 32 << 20;
         for now in (20..40).step_by(5) {
             allowance.note_released(now * SECOND, 100 << 20);
@@ -425,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_swing_is_forgotten_where_the_load_is_gone() {
-        let mut allowance = Allowance::new();
+        let mut allowance = going();
         let live = 32 << 20;
         for _ in 0..2 {
             allowance.bytes(20 * SECOND, live);
