@@ -1,9 +1,9 @@
 //! The allocators that are compared: where their libraries are.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::build::root;
+use thmalloc_bench::build;
 
 /// An allocator, by its library and its settings.
 #[derive(Clone, Debug)]
@@ -97,25 +97,11 @@ impl Allocator {
 
     /// The version of its package, as dpkg has it; ours with the commit.
     pub fn version(&self) -> String {
-        let said = |program: &str, arguments: &[&str]| {
-            let out = Command::new(program)
-                .current_dir(root())
-                .args(arguments)
-                .stderr(Stdio::null())
-                .output();
-            let out = out.ok().filter(|out| out.status.success())?;
-            Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
-        };
         match self.package {
-            None => {
-                let commit = said("git", &["describe", "--always", "--dirty"]);
-                let version = env!("CARGO_PKG_VERSION");
-                commit.map_or(version.to_string(), |commit| {
-                    format!("{version} ({commit})")
-                })
+            None => build::version(),
+            Some(package) => {
+                build::package_version(package).unwrap_or("of unknown version".to_string())
             }
-            Some(package) => said("dpkg-query", &["-W", "-f", "${Version}", package])
-                .unwrap_or("of unknown version".to_string()),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use thmalloc_bench::latency::Latencies;
 
-use crate::results::{Results, Round, Timed, median};
+use thmalloc_bench::stats::median;
+
+use crate::results::{Results, Round, Timed};
 use crate::run::Seen;
 use crate::scenarios::{Bar, PEAKS, SERVICES};
 

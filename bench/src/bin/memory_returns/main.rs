@@ -10,8 +10,6 @@ mod allocators;
 mod bars;
 mod build;
 mod chart;
-mod guard;
-mod machine;
 mod plan;
 mod procfs;
 mod report;
@@ -20,7 +18,6 @@ mod run;
 mod samples;
 mod scenarios;
 mod services;
-mod table;
 mod watch;
 
 use std::io;
@@ -28,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use thmalloc_bench::{guard, machine};
 
 /// Shows that memory comes back when the load goes.
 ///
@@ -88,7 +86,8 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
         let package = allocator.package.unwrap_or("?");
         println!("{} is left out: apt-get install {package}", allocator.name);
     }
-    let machine = machine::describe(&present);
+    let named = present.iter().map(|a| (a.name.to_string(), a.version()));
+    let machine = machine::describe(&named.collect::<Vec<_>>());
     for line in &machine {
         println!("{line}");
     }
@@ -98,7 +97,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     if !arguments.no_files {
         let directory = match &arguments.out {
             Some(directory) => directory.clone(),
-            None => build::root().join("docs"),
+            None => thmalloc_bench::build::root().join("docs"),
         };
         std::fs::create_dir_all(&directory)?;
         chart::draw(&results, &directory)?;

@@ -1,7 +1,9 @@
 //! What is run, in which order, and how far it is.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
+
+use thmalloc_bench::progress::show as progress;
 
 use crate::Arguments;
 use crate::allocators::{Allocator, OFF, OURS};
@@ -127,18 +129,6 @@ fn carry_out(jobs: Vec<Job>) -> io::Result<Results> {
     }
     progress("");
     Ok(doing.results)
-}
-
-/// Shows how far it is: in place on a terminal, a line each elsewhere.
-fn progress(text: &str) {
-    let mut err = io::stderr();
-    let _ = if io::IsTerminal::is_terminal(&err) {
-        write!(err, "\r\x1b[K{text}")
-    } else if text.is_empty() {
-        Ok(())
-    } else {
-        writeln!(err, "{text}")
-    };
 }
 
 fn peak<'a>(built: &'a Built, scenario: &'a Scenario, allocator: &'a Allocator) -> Job<'a> {

@@ -5,7 +5,7 @@ use thmalloc_bench::latency::Latencies;
 use crate::bars::{self, Row};
 use crate::results::Results;
 use crate::run::Seen;
-use crate::table::Table;
+use thmalloc_bench::table::Table;
 
 /// What the document begins with.
 const HEAD: &str = "# Memory comes back when the load goes

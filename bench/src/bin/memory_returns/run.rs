@@ -12,9 +12,9 @@ use thmalloc_bench::latency::Latencies;
 use thmalloc_bench::phase::{DONE, GONE, PAGES, PEAK, Phase, START};
 
 use crate::allocators::Allocator;
-use crate::guard::Group;
 use crate::procfs::{Activity, activity, anonymous_bytes, tasks};
 use crate::watch::Watch;
+use thmalloc_bench::guard::Group;
 
 /// Other loads wait so long after one is gone: its memory goes back meanwhile.
 const QUIET: Duration = Duration::from_millis(1500);

@@ -5,7 +5,6 @@
 //! the PNG can be drawn several times as large, and smoothed.
 
 mod panel;
-mod pixels;
 
 use std::io;
 use std::path::Path;
@@ -17,6 +16,8 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontDesc, FontFamily, FontStyle, TextStyle, register_font};
+
+use thmalloc_bench::pixels;
 
 use crate::results::Results;
 use crate::scenarios::{PEAKS, SERVICES};

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::allocators::{Allocator, OURS};
-use crate::guard::Directory;
 use crate::run::{Seen, Tail};
+use thmalloc_bench::guard::Directory;
 
 /// Only ends what hangs.
 const HANGS: Duration = Duration::from_secs(120);

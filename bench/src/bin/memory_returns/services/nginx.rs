@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::{check_mapped, command, is_root, prepare, seen, until};
 use crate::allocators::Allocator;
-use crate::guard::Group;
 use crate::procfs::children;
 use crate::run::{Tail, tail};
 use crate::watch::Watch;
+use thmalloc_bench::guard::Group;
 
 /// Runs it: each answer is compressed for the client and comes through a proxy.
 pub fn run(allocator: &Allocator) -> io::Result<Tail> {

@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 
 use super::{check_mapped, command, is_root, prepare, program, seen, until};
 use crate::allocators::Allocator;
-use crate::guard::{Directory, Group};
 use crate::run::{Tail, tail};
 use crate::watch::Watch;
+use thmalloc_bench::guard::{Directory, Group};
 
 /// PostgreSQL refuses to run as root: this user runs it then.
 const USER: &str = "postgres";

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{check_mapped, command, seen};
 use crate::allocators::Allocator;
-use crate::guard::Group;
 use crate::run::{Tail, tail};
 use crate::watch::Watch;
+use thmalloc_bench::guard::Group;
 
 /// Rows as a program has them that read a table; then nothing.
 const PROGRAM: &str = "

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::{check_mapped, command, prepare, seen, until};
 use crate::allocators::Allocator;
-use crate::guard::Group;
 use crate::run::{Tail, tail};
 use crate::watch::Watch;
+use thmalloc_bench::guard::Group;
 
 /// 600 000 strings of 1000 bytes.
 const FILL: [&str; 5] = ["DEBUG", "POPULATE", "600000", "key", "1000"];

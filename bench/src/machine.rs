@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use crate::allocators::Allocator;
-
-/// Lines that say which machine, system and allocators these are.
-pub fn describe(allocators: &[Allocator]) -> Vec<String> {
+/// Lines that say which machine, system and allocators these are; allocators by
+/// name and version.
+pub fn describe(allocators: &[(String, String)]) -> Vec<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (cpuinfo, meminfo) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
     let cpu = value(&cpuinfo, "model name");
@@ -15,7 +14,7 @@ pub fn describe(allocators: &[Allocator]) -> Vec<String> {
     let thp = read("/sys/kernel/mm/transparent_hugepage/enabled");
     let names: Vec<String> = allocators
         .iter()
-        .map(|allocator| format!("{} {}", allocator.name, allocator.version()))
+        .map(|(name, version)| format!("{name} {version}"))
         .collect();
     let kernel = read("/proc/sys/kernel/osrelease");
     vec![

@@ -101,7 +101,7 @@ pub struct Directory(PathBuf);
 impl Directory {
     /// A directory for `what`, below the system's temporary directory.
     pub fn new(what: &str) -> io::Result<Directory> {
-        let name = format!("memory-returns-{}-{what}", std::process::id());
+        let name = format!("thmalloc-bench-{}-{what}", std::process::id());
         let path = std::env::temp_dir().join(name);
         registry().directories.push(path.clone());
         std::fs::create_dir_all(&path)?;
