@@ -1,0 +1,1 @@
+//! Nothing: the versions stand in `Cargo.toml`.

@@ -1,0 +1,34 @@
+//! The same Rust programs, each with the allocator as its GlobalAlloc.
+
+use std::io;
+use std::process::Command;
+
+use thmalloc_bench::build;
+
+use crate::allocators::{Allocator, clean};
+use crate::peers;
+
+/// Every load of `peer-globals`: its name and what it does.
+pub const ALL: [(&str, &str); 0] = [];
+
+/// Builds the programs.
+pub fn prepare() -> io::Result<()> {
+    let target = build::target()?.join("peers/cargo");
+    build::cargo(
+        &peers::workspace(),
+        &target,
+        &["--locked", "-p", "peer-globals"],
+    )
+}
+
+/// The command that runs `name` on `allocator`.
+pub fn command(name: &str, allocator: &Allocator) -> io::Result<Command> {
+    let program = allocator
+        .global
+        .ok_or_else(|| io::Error::other(format!("{} is no GlobalAlloc here", allocator.name)))?;
+    let directory = build::target()?.join("peers/cargo/release");
+    let mut command = Command::new(directory.join(format!("global-{program}")));
+    command.arg(name);
+    clean(&mut command);
+    Ok(command)
+}

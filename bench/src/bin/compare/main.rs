@@ -1,0 +1,138 @@
+//! Compares thmalloc with its peers: one command builds them, runs every
+//! workload on each, and shows time and peak memory against the best of them.
+//!
+//! `peers` and `allocators` build the libraries; `catalogue`, `programs`,
+//! `redis` and `globals` know what is run, `process` how; `results` sets figures
+//! in relation; `bars`, `report` and `chart` show them.
+
+mod allocators;
+mod bars;
+mod catalogue;
+mod chart;
+mod globals;
+mod peers;
+mod plan;
+mod process;
+mod programs;
+mod redis;
+mod report;
+mod results;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use thmalloc_bench::{build, guard, machine};
+
+use catalogue::Kind;
+
+/// Compares thmalloc with other allocators in time and peak memory.
+///
+/// Ends with status 0 if every bar holds, 1 if one does not, 2 if the command
+/// line is wrong or something could not be run.
+#[derive(Parser)]
+struct Arguments {
+    /// Run these workloads only; `synthetic`, `real` and `rust` name all of a kind.
+    #[arg(long, value_delimiter = ',', value_name = "WORKLOAD")]
+    only: Vec<String>,
+    /// Run on these allocators only.
+    #[arg(long, value_delimiter = ',', value_name = "ALLOCATOR", value_parser = allocators::names())]
+    allocators: Vec<String>,
+    /// How often everything is run.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Count system calls, too: one more run of each under strace.
+    #[arg(long)]
+    calls: bool,
+    /// Where the picture, the rounds and the tables go.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write no file, only print.
+    #[arg(long)]
+    no_files: bool,
+    /// Measure this libthmalloc.so instead of building one.
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+    /// Name the workloads and end.
+    #[arg(long)]
+    list: bool,
+    /// Build the peers and end.
+    #[arg(long)]
+    build: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match compare(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Compares what was asked for; whether all bars hold.
+fn compare(arguments: &Arguments) -> io::Result<bool> {
+    let workloads = plan::chosen(&arguments.only)?;
+    if arguments.list {
+        for workload in workloads {
+            println!("{:<17} {}", workload.name, workload.about);
+        }
+        return Ok(true);
+    }
+    guard::on_signals()?;
+    let target = build::target()?;
+    build::cargo(
+        build::root(),
+        &target,
+        &["-p", "thmalloc-bench", "--bin", "workloads"],
+    )?;
+    let allocators = allocators::prepare(&arguments.allocators, arguments.library.as_deref())?;
+    if workloads.iter().any(|workload| workload.kind == Kind::Rust) {
+        globals::prepare()?;
+    }
+    let named = allocators
+        .iter()
+        .map(|a| (a.name.to_string(), a.version.clone()));
+    let machine = machine::describe(&named.collect::<Vec<_>>());
+    for line in &machine {
+        println!("{line}");
+    }
+    if arguments.build {
+        return Ok(true);
+    }
+    let directory = guard::Directory::new("compare")?;
+    if workloads.iter().any(|workload| workload.kind == Kind::Real) {
+        programs::prepare(directory.path())?;
+    }
+    let mut results = plan::run(workloads, &allocators, arguments.rounds, directory.path())?;
+    if arguments.calls {
+        plan::count_calls(&mut results, &allocators, directory.path())?;
+    }
+    let rows = bars::rows(&results);
+    print!("{}", report::text(&results, &rows));
+    if !arguments.no_files {
+        let directory = match &arguments.out {
+            Some(directory) => directory.clone(),
+            None => build::root().join("docs"),
+        };
+        std::fs::create_dir_all(&directory)?;
+        chart::draw(&results, &directory)?;
+        std::fs::write(directory.join("benchmarks.csv"), results.csv())?;
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let mut command = "cargo run --release -p thmalloc-bench --bin compare".to_string();
+        if !words.is_empty() {
+            command += &format!(" -- {}", words.join(" "));
+        }
+        let report = report::markdown(&results, &rows, &machine, &command);
+        std::fs::write(directory.join("benchmarks.md"), report)?;
+        println!(
+            "\nThe picture, the rounds and this report: {}/benchmarks.*",
+            directory.display()
+        );
+    }
+    Ok(rows.iter().all(|row| row.holds))
+}

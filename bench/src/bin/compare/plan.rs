@@ -1,0 +1,201 @@
+//! What is run, in which order, and how long it takes.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use thmalloc_bench::progress;
+
+use crate::allocators::Allocator;
+use crate::catalogue::{self, Workload};
+use crate::results::Results;
+
+/// About how long one run takes, before it is known.
+const RUN_S: f64 = 1.6;
+
+/// The workloads that `only` names; all if it is empty. `synthetic`, `real` and
+/// `rust` name all of their kind.
+pub fn chosen(only: &[String]) -> io::Result<Vec<Workload>> {
+    let all = catalogue::all();
+    for name in only {
+        if !all.iter().any(|w| w.name == name || w.kind.word() == name) {
+            let names: Vec<&str> = all.iter().map(|workload| workload.name).collect();
+            return Err(io::Error::other(format!(
+                "no workload is called {name}; there are: {}; and synthetic, real, rust for all \
+                 of a kind",
+                names.join(", ")
+            )));
+        }
+    }
+    let wanted = |workload: &Workload| {
+        only.is_empty()
+            || only
+                .iter()
+                .any(|name| name == workload.name || name == workload.kind.word())
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Runs all: round by round, in a round workload by workload, and allocators
+/// in turn, of which another begins each time.
+pub fn run(
+    workloads: Vec<Workload>,
+    allocators: &[Allocator],
+    rounds: u32,
+    directory: &Path,
+) -> io::Result<Results> {
+    let mut results = Results {
+        allocators: allocators.iter().map(|allocator| allocator.name).collect(),
+        ..Results::default()
+    };
+    for workload in workloads {
+        match workload.missing() {
+            None => results.workloads.push(workload),
+            Some(what) => println!("{} is left out: {what}", workload.name),
+        }
+    }
+    let runs: usize = results
+        .workloads
+        .iter()
+        .map(|workload| allocators.iter().filter(|a| workload.takes(a)).count())
+        .sum();
+    let all = runs * rounds as usize;
+    println!(
+        "{all} runs: {} workloads, {} allocators, {rounds} rounds; about {:.0} minutes",
+        results.workloads.len(),
+        allocators.len(),
+        (all as f64 * RUN_S / 60.0).ceil()
+    );
+    let start = Instant::now();
+    let mut done = 0;
+    for round in 0..rounds as usize {
+        for (number, workload) in results.workloads.iter().enumerate() {
+            for turn in 0..allocators.len() {
+                // Who follows on whom changes, too.
+                let step = if round.is_multiple_of(2) {
+                    turn
+                } else {
+                    allocators.len() - 1 - turn
+                };
+                let allocator = &allocators[(step + number + round) % allocators.len()];
+                let key = (workload.name, allocator.name);
+                let failed = results
+                    .failures
+                    .iter()
+                    .any(|failure| (failure.0, failure.1) == key);
+                if failed || !workload.takes(allocator) {
+                    continue;
+                }
+                let pace = if done == 0 {
+                    RUN_S
+                } else {
+                    start.elapsed().as_secs_f64() / done as f64
+                };
+                progress::show(&format!(
+                    "round {}/{rounds} {} on {}, {:.0} s left",
+                    round + 1,
+                    workload.name,
+                    allocator.name,
+                    (all - done) as f64 * pace
+                ));
+                match workload.run(allocator, directory) {
+                    Ok(usage) => results.rounds.entry(key).or_default().push(usage),
+                    Err(error) => {
+                        results.rounds.remove(&key);
+                        results.failures.push((key.0, key.1, error.to_string()));
+                    }
+                }
+                done += 1;
+            }
+        }
+    }
+    progress::show("");
+    Ok(results)
+}
+
+/// Counts system calls: one more run of each, under strace, which is not timed.
+pub fn count_calls(
+    results: &mut Results,
+    allocators: &[Allocator],
+    directory: &Path,
+) -> io::Result<()> {
+    let list = directory.join("calls");
+    for workload in &results.workloads {
+        for allocator in allocators.iter().filter(|a| workload.takes(a)) {
+            if workload.name == crate::redis::NAME {
+                continue;
+            }
+            progress::show(&format!(
+                "system calls of {} on {}",
+                workload.name, allocator.name
+            ));
+            let traced = workload.command(allocator, directory)?;
+            let mut command = Command::new("strace");
+            command
+                .args(["-f", "-c", "-U", "calls,name", "-o"])
+                .arg(&list);
+            // strace itself stays on the system's allocator.
+            for (name, value) in traced.get_envs() {
+                match value {
+                    Some(value) if name == "LD_PRELOAD" => {
+                        command
+                            .arg("-E")
+                            .arg(format!("LD_PRELOAD={}", value.display()));
+                    }
+                    Some(value) => {
+                        command.env(name, value);
+                    }
+                    None => {
+                        command.env_remove(name);
+                    }
+                }
+            }
+            command.arg(traced.get_program()).args(traced.get_args());
+            command.current_dir(directory);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command.status()?;
+            let text = std::fs::read_to_string(&list).unwrap_or_default();
+            if let Some(count) = total(&text) {
+                results.calls.insert((workload.name, allocator.name), count);
+            }
+        }
+    }
+    progress::show("");
+    Ok(())
+}
+
+/// The number in the last line of strace's table.
+fn total(table: &str) -> Option<u64> {
+    let last = table
+        .lines()
+        .rev()
+        .find(|line| line.trim_end().ends_with("total"))?;
+    last.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_workload_is_named_with_those_that_there_are() {
+        let error = chosen(&["larsen".to_string()]).expect_err("unknown");
+        let text = error.to_string();
+        assert!(text.contains("larsen") && text.contains("larson"), "{text}");
+        assert_eq!(chosen(&["larson".to_string()]).expect("known").len(), 1);
+        assert!(chosen(&["real".to_string()]).expect("a kind").len() > 5);
+        assert_eq!(chosen(&[]).expect("all"), catalogue::all());
+    }
+
+    #[test]
+    fn straces_total_is_found() {
+        let table =
+            "    calls syscall\n--------- ----\n       12 read\n--------- ----\n       40 total\n";
+        assert_eq!(total(table), Some(40));
+        assert_eq!(total(""), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! What was measured, and how allocators stand to the best of the peers.
+
+use std::collections::BTreeMap;
+
+use thmalloc_bench::stats::{differ, geometric_mean, median};
+
+use crate::allocators::OURS;
+use crate::catalogue::{Kind, Workload};
+use crate::process::Usage;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Seconds from start to end.
+    Time,
+    /// Most resident memory.
+    Peak,
+    /// Page faults.
+    Faults,
+    /// System calls.
+    Calls,
+}
+
+/// All rounds.
+#[derive(Default)]
+pub struct Results {
+    /// The workloads, in order.
+    pub workloads: Vec<Workload>,
+    /// The allocators' names, in order.
+    pub allocators: Vec<&'static str>,
+    /// What each round took, by workload and allocator.
+    pub rounds: BTreeMap<(&'static str, &'static str), Vec<Usage>>,
+    /// System calls, where they were counted.
+    pub calls: BTreeMap<(&'static str, &'static str), u64>,
+    /// What did not run: workload, allocator, why.
+    pub failures: Vec<(&'static str, &'static str, String)>,
+}
+
+/// An allocator against the best peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ratio {
+    /// Its median divided by the best peer's.
+    pub ratio: f64,
+    /// Whether the rounds allow to call it a difference.
+    pub differs: bool,
+    /// The best peer.
+    pub best: &'static str,
+}
+
+impl Results {
+    /// The rounds of one figure.
+    pub fn figures(&self, workload: &str, allocator: &str, figure: Figure) -> Vec<f64> {
+        if figure == Figure::Calls {
+            let found = self
+                .calls
+                .iter()
+                .find(|(key, _)| **key == (workload, allocator));
+            return found.map(|(_, count)| *count as f64).into_iter().collect();
+        }
+        let found = self
+            .rounds
+            .iter()
+            .find(|(key, _)| **key == (workload, allocator));
+        found
+            .map(|(_, rounds)| {
+                let of = |usage: &Usage| match figure {
+                    Figure::Time => usage.wall_s,
+                    Figure::Peak => usage.peak_bytes as f64,
+                    _ => usage.faults as f64,
+                };
+                rounds.iter().map(of).collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// The median of one figure.
+    pub fn median(&self, workload: &str, allocator: &str, figure: Figure) -> Option<f64> {
+        median(self.figures(workload, allocator, figure))
+    }
+
+    /// The peer with the smallest median, and that.
+    pub fn best(&self, workload: &str, figure: Figure) -> Option<(&'static str, f64)> {
+        self.allocators
+            .iter()
+            .filter(|name| **name != OURS)
+            .filter_map(|name| Some((*name, self.median(workload, name, figure)?)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// `allocator` against the best peer of `workload`.
+    pub fn ratio(&self, workload: &str, allocator: &str, figure: Figure) -> Option<Ratio> {
+        let (best, least) = self.best(workload, figure)?;
+        let own = self.median(workload, allocator, figure)?;
+        let rounds = |name: &str| self.figures(workload, name, figure);
+        Some(Ratio {
+            ratio: own / least.max(f64::MIN_POSITIVE),
+            differs: differ(&rounds(allocator), &rounds(best)),
+            best,
+        })
+    }
+
+    /// The geometric mean of an allocator's ratios, and of how many.
+    pub fn mean(&self, allocator: &str, figure: Figure, kinds: &[Kind]) -> Option<(f64, usize)> {
+        let ratios: Vec<f64> = self
+            .workloads
+            .iter()
+            .filter(|workload| kinds.contains(&workload.kind))
+            .filter_map(|workload| self.ratio(workload.name, allocator, figure))
+            .map(|ratio| ratio.ratio)
+            .collect();
+        Some((geometric_mean(ratios.iter().copied())?, ratios.len()))
+    }
+
+    /// Every round as a line of a table, separated by commas.
+    pub fn csv(&self) -> String {
+        let mut text = String::from(
+            "workload,kind,allocator,round,wall_s,cpu_s,peak_kib,page_faults,system_calls\n",
+        );
+        for workload in &self.workloads {
+            for allocator in &self.allocators {
+                let key = (workload.name, *allocator);
+                let calls = self.calls.get(&key).map_or(String::new(), u64::to_string);
+                for (round, usage) in self.rounds.get(&key).into_iter().flatten().enumerate() {
+                    text += &format!(
+                        "{},{},{allocator},{},{:.4},{:.3},{},{},{calls}\n",
+                        workload.name,
+                        workload.kind.word(),
+                        round + 1,
+                        usage.wall_s,
+                        usage.cpu_s,
+                        usage.peak_bytes >> 10,
+                        usage.faults,
+                    );
+                }
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// One workload with the given rounds of time.
+    pub fn results(times: &[(&'static str, &[f64])]) -> Results {
+        let mut results = Results {
+            workloads: vec![Workload {
+                name: "w",
+                kind: Kind::Synthetic,
+                about: "",
+            }],
+            ..Results::default()
+        };
+        for (name, rounds) in times {
+            results.allocators.push(name);
+            let usage = |wall_s: &f64| Usage {
+                wall_s: *wall_s,
+                peak_bytes: (*wall_s * 1024.0) as u64,
+                ..Usage::default()
+            };
+            results
+                .rounds
+                .insert(("w", name), rounds.iter().map(usage).collect());
+        }
+        results
+    }
+
+    #[test]
+    fn the_best_is_a_peer_and_ours_may_be_better() {
+        let results = results(&[
+            (OURS, &[1.0, 1.0, 1.0]),
+            ("a", &[2.0, 2.0, 2.0]),
+            ("b", &[4.0, 4.0, 4.0]),
+        ]);
+        let of = |name| results.ratio("w", name, Figure::Time).expect("measured");
+        assert_eq!(
+            of(OURS),
+            Ratio {
+                ratio: 0.5,
+                differs: true,
+                best: "a"
+            }
+        );
+        assert_eq!(of("a").ratio, 1.0);
+        assert_eq!(of("b").ratio, 2.0);
+        assert!(!of("a").differs);
+        let mean = results.mean(OURS, Figure::Time, &Kind::ALL).expect("one");
+        assert!((mean.0 - 0.5).abs() < 1e-12 && mean.1 == 1);
+        assert_eq!(results.mean(OURS, Figure::Time, &[Kind::Real]), None);
+    }
+
+    #[test]
+    fn a_line_stands_for_each_round() {
+        let csv = results(&[("a", &[2.0, 3.0])]).csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[2], "w,synthetic,a,2,3.0000,0.000,3,0,");
+    }
+}

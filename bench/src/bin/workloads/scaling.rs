@@ -1,0 +1,117 @@
+//! The cost of an operation as threads and live memory grow.
+//!
+//! Each prints one line: nanoseconds of processor time for one operation.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use crate::block::Block;
+use crate::random::Random;
+
+/// Processor time of this process so far, or of the thread that asks.
+fn cpu_ns(who: UsageWho) -> f64 {
+    let usage = getrusage(who).expect("the kernel knows this process");
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    micros as f64 * 1e3
+}
+
+/// `count` threads replace random blocks of small tables, together as often for
+/// every count.
+pub fn threads(count: u32) {
+    const OPERATIONS: u64 = 24_000_000;
+    const SLOTS: usize = 1000;
+    let each = OPERATIONS / u64::from(count);
+    let barrier = Barrier::new(count as usize);
+    let spent: f64 = thread::scope(|scope| {
+        let barrier = &barrier;
+        let crew: Vec<_> = (0..u64::from(count))
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut random = Random::new(number);
+                    let mut table: Vec<Option<Block>> = (0..SLOTS).map(|_| None).collect();
+                    let mut replace = |times: u64| {
+                        for _ in 0..times {
+                            let slot = random.below(SLOTS);
+                            let size = random.between(16, 256);
+                            table[slot] = None;
+                            table[slot] = Some(Block::new(size));
+                        }
+                    };
+                    // Tables are full and caches warm before it counts.
+                    replace(20 * SLOTS as u64);
+                    barrier.wait();
+                    let start = cpu_ns(UsageWho::RUSAGE_THREAD);
+                    replace(each);
+                    cpu_ns(UsageWho::RUSAGE_THREAD) - start
+                })
+            })
+            .collect();
+        crew.into_iter()
+            .map(|thread| thread.join().expect("it does not panic"))
+            .sum()
+    });
+    println!("{:.2}", spent / (each * u64::from(count)) as f64);
+}
+
+/// `mib` of blocks live, of which random ones are replaced.
+pub fn live(mib: u64) {
+    const OPERATIONS: u64 = 4_000_000;
+    const SIZE: usize = 1024;
+    let slots = (mib << 20) as usize / SIZE;
+    let mut table: Vec<Option<Block>> = Vec::with_capacity(slots);
+    table.extend((0..slots).map(|_| Some(Block::filled(SIZE - 8))));
+    let mut random = Random::new(7);
+    let mut replace = |times: u64| {
+        for _ in 0..times {
+            let slot = random.below(slots);
+            table[slot] = None;
+            table[slot] = Some(Block::new(SIZE - 8));
+        }
+    };
+    replace(OPERATIONS / 4);
+    let start = Instant::now();
+    replace(OPERATIONS);
+    println!(
+        "{:.2}",
+        start.elapsed().as_nanos() as f64 / OPERATIONS as f64
+    );
+}
+
+/// The same accesses without an allocator: a random slot of a table of pointers
+/// is read, and the first byte of a random block of an array of `mib` written.
+pub fn walk(mib: u64) {
+    const OPERATIONS: u64 = 4_000_000;
+    const SIZE: usize = 1024;
+    let slots = (mib << 20) as usize / SIZE;
+    let mut array = vec![0xA5_u8; slots * SIZE];
+    let mut table: Vec<usize> = (0..slots).map(|slot| slot * SIZE).collect();
+    let mut random = Random::new(7);
+    // Another block for each slot, as after a while of replacing.
+    for slot in 0..slots {
+        table.swap(slot, random.below(slots));
+    }
+    let mut walk = |times: u64| {
+        let mut last = 0;
+        for _ in 0..times {
+            let slot = random.below(slots);
+            let at = table[slot];
+            array[at] = array[at].wrapping_add(1);
+            // What was freed before comes back for this slot.
+            table[slot] = last;
+            last = at;
+            array[table[slot]] = 1;
+        }
+    };
+    walk(OPERATIONS / 4);
+    let start = Instant::now();
+    walk(OPERATIONS);
+    println!(
+        "{:.2}",
+        start.elapsed().as_nanos() as f64 / OPERATIONS as f64
+    );
+    std::hint::black_box(&array);
+}
