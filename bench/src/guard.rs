@@ -101,8 +101,22 @@ pub struct Directory(PathBuf);
 impl Directory {
     /// A directory for `what`, below the system's temporary directory.
     pub fn new(what: &str) -> io::Result<Directory> {
+        Directory::below(&std::env::temp_dir(), what)
+    }
+
+    /// A directory for `what` whose files are in memory, where there is one.
+    pub fn in_memory(what: &str) -> io::Result<Directory> {
+        let shared = Path::new("/dev/shm");
+        if shared.is_dir() {
+            Directory::below(shared, what)
+        } else {
+            Directory::new(what)
+        }
+    }
+
+    fn below(parent: &Path, what: &str) -> io::Result<Directory> {
         let name = format!("thmalloc-bench-{}-{what}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         registry().directories.push(path.clone());
         std::fs::create_dir_all(&path)?;
         Ok(Directory(path))

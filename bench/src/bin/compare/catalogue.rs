@@ -163,7 +163,11 @@ impl Workload {
             return redis::run(allocator, directory);
         }
         let mut command = self.command(allocator, directory)?;
-        process::run(&mut command, &directory.join("errors"))
+        process::run(
+            &mut command,
+            programs::codes(self.name),
+            &directory.join("errors"),
+        )
     }
 
     /// The command that runs it.

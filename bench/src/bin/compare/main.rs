@@ -48,6 +48,9 @@ struct Arguments {
     /// Where the picture, the rounds and the tables go.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Keep the rounds of all other workloads that stand in DIR already.
+    #[arg(long)]
+    add: bool,
     /// Write no file, only print.
     #[arg(long)]
     no_files: bool,
@@ -104,7 +107,7 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
     if arguments.build {
         return Ok(true);
     }
-    let directory = guard::Directory::new("compare")?;
+    let directory = guard::Directory::in_memory("compare")?;
     if workloads.iter().any(|workload| workload.kind == Kind::Real) {
         programs::prepare(directory.path())?;
     }
@@ -112,26 +115,30 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
     if arguments.calls {
         plan::count_calls(&mut results, &allocators, directory.path())?;
     }
+    let out = match &arguments.out {
+        Some(directory) => directory.clone(),
+        None => build::root().join("docs"),
+    };
+    if arguments.add {
+        let there = std::fs::read_to_string(out.join("benchmarks.csv"))?;
+        results.keep(&there, &catalogue::all(), &allocators::names());
+    }
     let rows = bars::rows(&results);
     print!("{}", report::text(&results, &rows));
     if !arguments.no_files {
-        let directory = match &arguments.out {
-            Some(directory) => directory.clone(),
-            None => build::root().join("docs"),
-        };
-        std::fs::create_dir_all(&directory)?;
-        chart::draw(&results, &directory)?;
-        std::fs::write(directory.join("benchmarks.csv"), results.csv())?;
+        std::fs::create_dir_all(&out)?;
+        chart::draw(&results, &out)?;
+        std::fs::write(out.join("benchmarks.csv"), results.csv())?;
         let words: Vec<String> = std::env::args().skip(1).collect();
         let mut command = "cargo run --release -p thmalloc-bench --bin compare".to_string();
         if !words.is_empty() {
             command += &format!(" -- {}", words.join(" "));
         }
         let report = report::markdown(&results, &rows, &machine, &command);
-        std::fs::write(directory.join("benchmarks.md"), report)?;
+        std::fs::write(out.join("benchmarks.md"), report)?;
         println!(
             "\nThe picture, the rounds and this report: {}/benchmarks.*",
-            directory.display()
+            out.display()
         );
     }
     Ok(rows.iter().all(|row| row.holds))

@@ -42,8 +42,8 @@ pub struct Usage {
     pub faults: u64,
 }
 
-/// Runs `command`, which must end well; its errors go to `errors`.
-pub fn run(command: &mut Command, errors: &Path) -> io::Result<Usage> {
+/// Runs `command`, which must end with one of `codes`; its errors go to `errors`.
+pub fn run(command: &mut Command, codes: &[i32], errors: &Path) -> io::Result<Usage> {
     command.stderr(fs::File::create(errors)?);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     // SAFETY: between fork and exec there is one system call, and no allocation.
@@ -67,11 +67,11 @@ pub fn run(command: &mut Command, errors: &Path) -> io::Result<Usage> {
         return Err(io::Error::other(format!("it took more than {HANGS:?}")));
     }
     match ended {
-        Ok((usage, true)) => Ok(Usage {
+        Ok((usage, code)) if codes.contains(&code) => Ok(Usage {
             cpu_s: cpu_s() - cpu,
             ..usage
         }),
-        Ok((_, false)) => Err(failure("it failed", errors)),
+        Ok((_, code)) => Err(failure(&format!("it failed with status {code}"), errors)),
         Err(error) => Err(failure(&error.to_string(), errors)),
     }
 }
@@ -82,8 +82,8 @@ fn failure(what: &str, errors: &Path) -> io::Error {
     io::Error::other(format!("{what}: {last}"))
 }
 
-/// Follows a process that is traced; what it took, and whether it ended well.
-fn follow(pid: Pid) -> io::Result<(Usage, bool)> {
+/// Follows a process that is traced; what it took, and its exit status.
+fn follow(pid: Pid) -> io::Result<(Usage, i32)> {
     // The stop at exec.
     match waitpid(pid, None)? {
         WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
@@ -108,7 +108,7 @@ fn follow(pid: Pid) -> io::Result<(Usage, bool)> {
                 ptrace::cont(pid, None)?;
             }
             WaitStatus::Stopped(_, signal) => ptrace::cont(pid, signal)?,
-            WaitStatus::Exited(_, code) => return Ok((usage, code == 0)),
+            WaitStatus::Exited(_, code) => return Ok((usage, code)),
             WaitStatus::Signaled(_, signal, _) => {
                 return Err(io::Error::other(format!("it was ended by {signal}")));
             }
@@ -151,13 +151,13 @@ mod tests {
     #[test]
     fn a_process_is_seen_from_its_start_to_its_end() {
         let errors = std::env::temp_dir().join(format!("process-{}", std::process::id()));
-        let usage = run(&mut Command::new("true"), &errors).expect("it runs");
+        let usage = run(&mut Command::new("true"), &[0], &errors).expect("it runs");
         assert!(usage.peak_bytes > 100 << 10, "{usage:?}");
         assert!(usage.faults > 10, "{usage:?}");
-        let error = run(&mut Command::new("false"), &errors).expect_err("it fails");
+        let error = run(&mut Command::new("false"), &[0], &errors).expect_err("it fails");
         assert!(error.to_string().contains("failed"), "{error}");
         let mut missing = Command::new("/nowhere/at/all");
-        assert!(run(&mut missing, &errors).is_err());
+        assert!(run(&mut missing, &[0], &errors).is_err());
         std::fs::remove_file(&errors).expect("it was written");
     }
 }

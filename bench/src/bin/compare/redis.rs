@@ -41,7 +41,7 @@ pub fn run(allocator: &Allocator, directory: &Path) -> io::Result<Usage> {
     let before = process::faults(server.id());
     let start = Instant::now();
     for (tests, size) in [("set,lpush,sadd,hset,get", "64"), ("set,lrange_100", "900")] {
-        let requests = if size == "64" { "120000" } else { "30000" };
+        let requests = if size == "64" { "60000" } else { "8000" };
         let mut client = Command::new("/usr/bin/redis-benchmark");
         client
             .arg("-s")

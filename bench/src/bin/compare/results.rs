@@ -111,6 +111,58 @@ impl Results {
         Some((geometric_mean(ratios.iter().copied())?, ratios.len()))
     }
 
+    /// Takes the rounds of other workloads out of a table that [`Results::csv`]
+    /// wrote; everything is in the order of `workloads` and `allocators` then.
+    pub fn keep(&mut self, csv: &str, workloads: &[Workload], allocators: &[&'static str]) {
+        let measured: Vec<&str> = self.workloads.iter().map(|w| w.name).collect();
+        let mut kept: Vec<&'static str> = Vec::new();
+        for line in csv.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let [
+                name,
+                _,
+                allocator,
+                _,
+                wall_s,
+                cpu_s,
+                peak_kib,
+                faults,
+                calls,
+            ] = cells[..]
+            else {
+                continue;
+            };
+            let workload = workloads.iter().find(|workload| workload.name == name);
+            let allocator = allocators.iter().find(|known| **known == allocator);
+            let Some((workload, allocator)) = workload.zip(allocator) else {
+                continue;
+            };
+            if measured.contains(&workload.name) {
+                continue;
+            }
+            let key = (workload.name, *allocator);
+            self.rounds.entry(key).or_default().push(Usage {
+                wall_s: wall_s.parse().unwrap_or(0.0),
+                cpu_s: cpu_s.parse().unwrap_or(0.0),
+                peak_bytes: peak_kib.parse::<u64>().unwrap_or(0) << 10,
+                faults: faults.parse().unwrap_or(0),
+            });
+            if let Ok(calls) = calls.parse() {
+                self.calls.insert(key, calls);
+            }
+            kept.push(workload.name);
+            if !self.allocators.contains(allocator) {
+                self.allocators.push(allocator);
+            }
+        }
+        let all = workloads.iter().cloned();
+        self.workloads = all
+            .filter(|workload| measured.contains(&workload.name) || kept.contains(&workload.name))
+            .collect();
+        self.allocators
+            .sort_by_key(|name| allocators.iter().position(|known| known == name));
+    }
+
     /// Every round as a line of a table, separated by commas.
     pub fn csv(&self) -> String {
         let mut text = String::from(
@@ -188,6 +240,30 @@ pub mod tests {
         let mean = results.mean(OURS, Figure::Time, &Kind::ALL).expect("one");
         assert!((mean.0 - 0.5).abs() < 1e-12 && mean.1 == 1);
         assert_eq!(results.mean(OURS, Figure::Time, &[Kind::Real]), None);
+    }
+
+    #[test]
+    fn what_was_written_is_kept_for_other_workloads() {
+        let old = results(&[(OURS, &[1.0]), ("b", &[2.0, 3.0])]);
+        let other = Workload {
+            name: "v",
+            kind: Kind::Real,
+            about: "",
+        };
+        let known = [other.clone(), old.workloads[0].clone()];
+        let mut new = Results {
+            workloads: vec![other],
+            allocators: vec!["b"],
+            ..Results::default()
+        };
+        new.keep(&old.csv(), &known, &[OURS, "b"]);
+        assert_eq!(new.rounds, old.rounds);
+        assert_eq!(new.workloads, known);
+        assert_eq!(new.allocators, [OURS, "b"]);
+        // What is measured anew replaces what was there.
+        let mut again = results(&[("b", &[9.0])]);
+        again.keep(&old.csv(), &known, &[OURS, "b"]);
+        assert_eq!(again.csv().lines().count(), 2);
     }
 
     #[test]
