@@ -7,10 +7,11 @@ use std::process::Command;
 
 use thmalloc_tests::{Build, Mode, compile, hang_guard, installed, on_thmalloc, root, run, skip};
 
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 5] = [
     "README.md",
     "CONTRIBUTING.md",
     "ARCHITECTURE.md",
+    "BENCHMARKS.md",
     "CHANGELOG.md",
 ];
 

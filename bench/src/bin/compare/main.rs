@@ -77,6 +77,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// The words of a command line without those that only say where files are.
+fn meaningful(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--out" | "--library" => drop(words.next()),
+            "--add" => {}
+            _ if word.starts_with("--out=") || word.starts_with("--library=") => {}
+            _ => kept.push(word),
+        }
+    }
+    kept
+}
+
 /// Compares what was asked for; whether all bars hold.
 fn compare(arguments: &Arguments) -> io::Result<bool> {
     let workloads = plan::chosen(&arguments.only)?;
@@ -129,7 +144,7 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         std::fs::create_dir_all(&out)?;
         chart::draw(&results, &out)?;
         std::fs::write(out.join("benchmarks.csv"), results.csv())?;
-        let words: Vec<String> = std::env::args().skip(1).collect();
+        let words = meaningful(std::env::args().skip(1));
         let mut command = "cargo run --release -p thmalloc-bench --bin compare".to_string();
         if !words.is_empty() {
             command += &format!(" -- {}", words.join(" "));
