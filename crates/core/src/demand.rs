@@ -256,6 +256,12 @@ impl Allowance {
     }
 }
 
+impl Default for Allowance {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// When what is unused is to be looked at next: after frees of so many bytes, or
 /// of so many objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

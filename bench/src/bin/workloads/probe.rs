@@ -74,7 +74,7 @@ fn serve() -> Result<(), String> {
             return Err(format!("malloc({size}) has {usable} bytes"));
         }
         let align = if size >= 16 { 16 } else { 8 };
-        if (block as usize) % align != 0 {
+        if !(block as usize).is_multiple_of(align) {
             return Err(format!("malloc({size}) is not aligned to {align}"));
         }
         // SAFETY: the block has `size` bytes.

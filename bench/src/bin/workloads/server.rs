@@ -31,6 +31,8 @@ pub fn larson(generations: u64) {
         if left > 1 {
             // Nobody waits for this thread: it ends while the next one works.
             thread::spawn(move || serve(table, left - 1, seed + 1000, done));
+        } else {
+            drop(done);
         }
     }
     let (sender, done) = channel();
