@@ -341,7 +341,7 @@ fn help_and_version_are_printed_on_stdout() {
         out(&["--version"]),
         concat!("thmalloc ", env!("CARGO_PKG_VERSION"), "\n")
     );
-    assert!(out(&["--help"]).contains("run   Run a program on thmalloc"));
+    assert!(out(&["--help"]).contains("Run a program on thmalloc"));
     for args in [["run", "--help"], ["help", "run"]] {
         let help = out(&args);
         assert!(
