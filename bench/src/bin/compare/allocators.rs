@@ -141,7 +141,7 @@ const ALL: [(&str, Origin, Option<&str>); 10] = [
             "rusty_alloc",
             Recipe::Member("peer-rusty-alloc", "librusty_alloc_preload.so"),
         ),
-        None,
+        Some("rusty_alloc"),
     ),
 ];
 

@@ -17,6 +17,7 @@ mod programs;
 mod redis;
 mod report;
 mod results;
+mod scaling;
 
 use std::io;
 use std::path::PathBuf;
@@ -48,6 +49,10 @@ struct Arguments {
     /// Where the picture, the rounds and the tables go.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Instead of workloads: what an operation costs as threads and live memory
+    /// grow.
+    #[arg(long)]
+    scaling: bool,
     /// Keep the rounds of all other workloads that stand in DIR already.
     #[arg(long)]
     add: bool,
@@ -109,7 +114,7 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         &["-p", "thmalloc-bench", "--bin", "workloads"],
     )?;
     let allocators = allocators::prepare(&arguments.allocators, arguments.library.as_deref())?;
-    if workloads.iter().any(|workload| workload.kind == Kind::Rust) {
+    if !arguments.scaling && workloads.iter().any(|workload| workload.kind == Kind::Rust) {
         globals::prepare()?;
     }
     let named = allocators
@@ -122,6 +127,19 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
     if arguments.build {
         return Ok(true);
     }
+    let out = match &arguments.out {
+        Some(directory) => directory.clone(),
+        None => build::root().join("docs"),
+    };
+    if arguments.scaling {
+        let scaling = scaling::run(&allocators, arguments.rounds)?;
+        print!("{}", scaling.text());
+        if !arguments.no_files {
+            std::fs::create_dir_all(&out)?;
+            scaling.write(&out, &machine)?;
+        }
+        return Ok(scaling.rows().iter().all(|row| row.holds));
+    }
     let directory = guard::Directory::in_memory("compare")?;
     if workloads.iter().any(|workload| workload.kind == Kind::Real) {
         programs::prepare(directory.path())?;
@@ -130,10 +148,6 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
     if arguments.calls {
         plan::count_calls(&mut results, &allocators, directory.path())?;
     }
-    let out = match &arguments.out {
-        Some(directory) => directory.clone(),
-        None => build::root().join("docs"),
-    };
     if arguments.add {
         let there = std::fs::read_to_string(out.join("benchmarks.csv"))?;
         results.keep(&there, &catalogue::all(), &allocators::names());

@@ -55,7 +55,7 @@ impl Sources {
     pub fn fetch() -> io::Result<Sources> {
         let out = Command::new(build::program())
             .current_dir(workspace())
-            .args(["metadata", "--locked", "--quiet", "--format-version", "1"])
+            .args(["metadata", "--quiet", "--format-version", "1"])
             .stderr(Stdio::inherit())
             .output()?;
         if !out.status.success() {
@@ -121,7 +121,7 @@ pub fn build(
     if let Recipe::Member(member, file) = recipe {
         // Cargo knows itself whether it has to.
         let target = directory.join("cargo");
-        build::cargo(&workspace(), &target, &["--locked", "-p", member])?;
+        build::cargo(&workspace(), &target, &["-p", member])?;
         fs::copy(target.join("release").join(file), &library)?;
         return Ok(library);
     }

@@ -32,7 +32,7 @@ pub fn larson(generations: u64) {
             // Nobody waits for this thread: it ends while the next one works.
             thread::spawn(move || serve(table, left - 1, seed + 1000, done));
         } else {
-            drop(done);
+            done.send(()).expect("the main thread waits for it");
         }
     }
     let (sender, done) = channel();
@@ -42,9 +42,9 @@ pub fn larson(generations: u64) {
         let (table, sender) = (table.collect(), sender.clone());
         thread::spawn(move || serve(table, generations, number, sender));
     }
-    drop(sender);
-    // No message comes: the last server's end closes the channel.
-    let _ = done.recv();
+    for _ in 0..crew() {
+        done.recv().expect("each lane has a last server");
+    }
 }
 
 /// Hoard's threadtest: each thread allocates its share of small blocks, and

@@ -1,0 +1,8 @@
+//! On thmalloc.
+
+#[global_allocator]
+static GLOBAL: thmalloc::ThMalloc = thmalloc::ThMalloc;
+
+fn main() -> std::process::ExitCode {
+    peer_globals::main()
+}
