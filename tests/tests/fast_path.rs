@@ -47,6 +47,9 @@ fn pairs() -> [Pair; 2] {
     ]
 }
 
+/// Where a path is, whether a sequence has begun, and where calls return to.
+type Place = (u64, bool, Vec<u64>);
+
 /// A file's code, and what its pointers will be once it is loaded.
 struct Code {
     /// Address and bytes of each section with code.
@@ -110,8 +113,6 @@ impl Code {
     fn fast_path(&self, function: &str) -> Vec<String> {
         /// Functions may call one another so deep.
         const DEPTH: usize = 2;
-        /// Where it is, whether a sequence has begun, and where calls return to.
-        type Place = (u64, bool, Vec<u64>);
         let entry = *self
             .functions
             .get(function)
@@ -163,16 +164,12 @@ impl Code {
         panic!("no path through {function} has a restartable sequence");
     }
 
-    fn listing(
-        &self,
-        last: (u64, bool, Vec<u64>),
-        came_from: &BTreeMap<(u64, bool, Vec<u64>), (u64, bool, Vec<u64>)>,
-    ) -> Vec<String> {
+    fn listing(&self, last: Place, came_from: &BTreeMap<Place, Place>) -> Vec<String> {
         let mut path = vec![last];
         while let Some(before) = came_from.get(path.last().expect("the last place is there")) {
             path.push(before.clone());
         }
-        let name = |place: &(u64, bool, Vec<u64>)| {
+        let name = |place: &Place| {
             let instruction = self.at(place.0).expect("it was followed");
             format!("{:?}", instruction.mnemonic()).to_lowercase()
         };
