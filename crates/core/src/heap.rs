@@ -188,6 +188,23 @@ impl Heap {
         }
     }
 
+    /// [`Heap::allocate_class`], to be compiled into a caller that knows the class.
+    #[inline(always)]
+    pub fn allocate_class_inline(&self, class: SizeClass) -> *mut u8 {
+        let object = x86_64::take_inline(class.number());
+        if object.is_null() {
+            return self.allocate_class_otherwise(class);
+        }
+        object
+    }
+
+    /// As [`Heap::allocate_class`] where no sequence takes one.
+    #[cold]
+    #[inline(never)]
+    fn allocate_class_otherwise(&self, class: SizeClass) -> *mut u8 {
+        self.allocate_class(class)
+    }
+
     /// As [`Heap::allocate_class`] where the cache has none. Also tells whether
     /// the object is known to be zero.
     #[cold]
@@ -270,6 +287,32 @@ impl Heap {
                 self.free_class_slow(class, address, call);
             }
         }
+    }
+
+    /// [`Heap::free_class`], to be compiled into a caller that knows the class.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn free_class_inline(&self, object: *mut u8, class: SizeClass, call: Call) {
+        let address = object.expose_provenance();
+        // SAFETY: by contract.
+        unsafe {
+            x86_64::put_inline(address, class.number(), || {
+                self.free_class_otherwise(object, class, call);
+            });
+        }
+    }
+
+    /// As [`Heap::free_class`] where no sequence puts it.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_class_otherwise(&self, object: *mut u8, class: SizeClass, call: Call) {
+        // SAFETY: by contract.
+        unsafe { self.free_class(object, class, call) };
     }
 
     /// As [`Heap::free_class`] where the cache has no room.

@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for ThMalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match SizeClass::for_layout(layout.size(), layout.align()) {
-            Some(class) => HEAP.allocate_class(class),
+            Some(class) => HEAP.allocate_class_inline(class),
             None => HEAP.allocate_large(layout.size(), layout.align()).0,
         }
     }
@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for ThMalloc {
         // layout, so it is of the layout's class, and given up.
         unsafe {
             match SizeClass::for_layout(layout.size(), layout.align()) {
-                Some(class) => HEAP.free_class(object, class, Call::Free),
+                Some(class) => HEAP.free_class_inline(object, class, Call::Free),
                 None => HEAP.free(object, Call::Free),
             }
         }

@@ -22,7 +22,7 @@
 //! is [`STOPPED`], above any `end`) yields a null object and takes none.
 #![allow(unsafe_code)] // Assembly.
 
-use core::arch::{global_asm, naked_asm};
+use core::arch::{asm, global_asm, naked_asm};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::layout::{EMPTY_SLOT, SLOT_SHIFT, STOPPED};
@@ -47,6 +47,8 @@ pub struct Entry {
     pub table: AtomicPtr<u8>,
 }
 
+// What start-up writes, and the first allocation reads, has this section: it takes
+// one page.
 global_asm!(
     ".pushsection .data.thmalloc_entry, \"aw\"",
     ".p2align 6",
@@ -259,6 +261,61 @@ pub unsafe extern "C" fn put(object: usize, class: usize) -> bool {
         ".cfi_endproc",
         slot_shift = const SLOT_SHIFT,
     )
+}
+
+/// [`take`], to be compiled into its caller.
+#[inline(always)]
+pub fn take_inline(class: usize) -> *mut u8 {
+    let object;
+    // SAFETY: a sequence as those above, which changes what is listed; what it takes
+    // is nobody else's.
+    unsafe {
+        asm!(
+            rseq_enter!(),
+            rseq_slot!(),
+            rseq_take!(),
+            "24:",
+            ".pushsection .text.unlikely.thmalloc_rseq, \"ax\"",
+            rseq_abort!(),
+            "xor eax, eax",
+            "jmp 24b",
+            ".popsection",
+            slot_shift = const SLOT_SHIFT,
+            in("rsi") class,
+            out("rax") object,
+            out("rcx") _, out("rdx") _, out("r8") _, out("r9") _,
+            options(nostack),
+        );
+    }
+    object
+}
+
+/// [`put`], to be compiled into its caller; calls `otherwise` where that would
+/// return false.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub unsafe fn put_inline(object: usize, class: usize, otherwise: impl FnOnce()) {
+    // SAFETY: a sequence as those above, which changes what is listed; by contract
+    // the object may be put.
+    unsafe {
+        asm!(
+            rseq_enter!(),
+            rseq_slot!(),
+            rseq_put!(),
+            ".pushsection .text.unlikely.thmalloc_rseq, \"ax\"",
+            rseq_abort!(),
+            "24: jmp {otherwise}",
+            ".popsection",
+            slot_shift = const SLOT_SHIFT,
+            otherwise = label { otherwise() },
+            in("rdi") object,
+            in("rax") class,
+            out("rcx") _, out("rdx") _, out("r8") _, out("r9") _,
+            options(nostack),
+        );
+    }
 }
 
 /// What [`stop`] returns where it could not.
