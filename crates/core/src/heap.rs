@@ -148,6 +148,8 @@ impl Heap {
     /// possible, since the handlers of others may allocate. Libc may allocate
     /// meanwhile.
     pub fn attach(&self) {
+        // SAFETY: a section of variables.
+        #[unsafe(link_section = ".data.thmalloc_entry")]
         static ATTACHED: AtomicBool = AtomicBool::new(false);
         // Relaxed: only whoever comes first is to do it.
         if !ATTACHED.swap(true, Ordering::Relaxed) {

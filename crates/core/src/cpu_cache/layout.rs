@@ -29,6 +29,8 @@ pub const HEAD_BYTES: usize = 8;
 pub struct EmptySlot([AtomicU64; CLASS_COUNT]);
 
 /// The slot of all threads before start-up and in lock mode.
+// SAFETY: a section of variables.
+#[unsafe(link_section = ".data.thmalloc_entry")]
 pub static EMPTY_SLOT: EmptySlot = EmptySlot([const { AtomicU64::new(0) }; CLASS_COUNT]);
 
 const _: () = assert!(CLASS_COUNT * HEAD_BYTES <= FIRST_ARRAY as usize);

@@ -29,6 +29,8 @@ pub fn register() {
 
 /// Did [`before`] take the locks? Written and read with them held, but for
 /// false.
+// SAFETY: a section of variables.
+#[unsafe(link_section = ".data.thmalloc_entry")]
 static HELD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before() {
@@ -62,12 +64,14 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
+    // Where there was one thread, it goes on as it was, and the scavenger's was
+    // not there: no page of the parent's is to be copied for that.
     if HELD.load(Ordering::Relaxed) {
         unlock();
         os::reset_streams();
+        HEAP.scavenger.reset_after_fork();
+        HEAP.schedule.reset_after_fork();
     }
-    HEAP.scavenger.reset_after_fork();
-    HEAP.schedule.reset_after_fork();
 }
 
 fn unlock() {

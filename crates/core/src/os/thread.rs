@@ -43,6 +43,8 @@ macro_rules! weak_function {
 }
 
 /// Libc's own pthread_create(3); null: not looked for yet, or not there.
+// SAFETY: a section of variables.
+#[unsafe(link_section = ".data.thmalloc_entry")]
 static CREATE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// Looks for libc's own pthread_create(3), behind any that the program defines:
@@ -218,6 +220,8 @@ pub fn now() -> u64 {
 }
 
 /// The key of the main thread's end plus one; 0: none yet.
+// SAFETY: a section of variables.
+#[unsafe(link_section = ".data.thmalloc_entry")]
 static MAIN_KEY: AtomicU32 = AtomicU32::new(0);
 
 /// Has `ended` called in the main thread when it ends before the process does
