@@ -144,14 +144,16 @@ impl Backoff {
 
 /// What a process without a scavenger's thread may leave unused, in bytes, or
 /// a share of what it uses, if that is more.
-const ALLOWANCE_BYTES: usize = 1 << 20;
+pub const ALLOWANCE_BYTES: usize = 1 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
 /// The share while the load is not going, but moves what it has.
 const STEADY_SHARE: usize = 4;
 
-/// A load is going when this share less lives than at the most, until this share
-/// more does than at the least since.
+/// A load is going when this share less lives than at the most.
+const GOING_SHARE: usize = 8;
+
+/// It is not any more when this share more lives than at the least since.
 const TURN_SHARE: usize = 16;
 
 /// Is the load going?
@@ -167,7 +169,7 @@ impl Course {
     /// So much lives now.
     fn follow(self, live: usize) -> Self {
         match self {
-            Course::Steady(most) if live < most - most / TURN_SHARE => Course::Going(live),
+            Course::Steady(most) if live < most - most / GOING_SHARE => Course::Going(live),
             Course::Steady(most) => Course::Steady(most.max(live)),
             Course::Going(least) if live > least + least / TURN_SHARE => Course::Steady(live),
             Course::Going(least) => Course::Going(least.min(live)),
@@ -184,73 +186,88 @@ const MEMORY: u64 = 15_000_000_000;
 /// nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    more: usize,
-    /// Given back since most of that was wanted again, and when last; and what
-    /// of it was wanted again.
+    course: Course,
+    /// What swings of the load want again, and when they did last.
+    swing: usize,
+    wanted_at: u64,
+    /// The least that lived in the swing before, and in this one.
+    trough: usize,
+    least: usize,
+    /// Given back in this swing, and when last; and what of it was wanted again.
     released: usize,
     released_at: u64,
     refaulted: usize,
-    /// When most of it was wanted again; and the least that lived since then,
-    /// and before, since the time before that.
-    refaulted_at: u64,
-    least_live: usize,
-    trough: usize,
-    course: Course,
+}
+
+/// What may stay, and what does where it is more; in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// More than this is given back,
+    pub most: usize,
+    /// down to this.
+    pub kept: usize,
 }
 
 impl Allowance {
     /// The small bound.
     pub const fn new() -> Self {
         Self {
-            more: 0,
+            course: Course::Steady(0),
+            swing: 0,
+            wanted_at: 0,
+            trough: 0,
+            least: 0,
             released: 0,
             released_at: 0,
             refaulted: 0,
-            refaulted_at: 0,
-            least_live: usize::MAX,
-            trough: 0,
-            course: Course::Steady(0),
         }
     }
 
-    /// What may stay, in bytes, where so much lives: more while the load is not
-    /// going. Where less lives than at the lowest point of the load's swings, that
-    /// load is gone.
-    pub fn bytes(&mut self, now: u64, live: usize) -> usize {
-        self.least_live = self.least_live.min(live);
+    /// What may stay where so much lives: more while the load is not going, and
+    /// what its swings want again. Where less lives than at their lowest point, or
+    /// twice as much as at their highest, that load is gone.
+    pub fn bytes(&mut self, now: u64, live: usize) -> Allowed {
+        self.least = self.least.min(live);
         let gone = live + 2 * ALLOWANCE_BYTES < self.trough - self.trough / 8;
-        if gone || now.saturating_sub(self.refaulted_at) > MEMORY {
-            self.more = 0;
+        let outgrown = live / 2 > self.trough + self.swing;
+        if gone || outgrown || now.saturating_sub(self.wanted_at) > MEMORY {
+            self.swing = 0;
         }
         self.course = self.course.follow(live);
-        let share = match self.course {
-            Course::Steady(_) => STEADY_SHARE,
-            Course::Going(_) => ALLOWANCE_SHARE,
+        let (most, kept) = match self.course {
+            Course::Steady(_) => (live / STEADY_SHARE, live / STEADY_SHARE / 2),
+            Course::Going(_) => (live / ALLOWANCE_SHARE, 0),
         };
-        ALLOWANCE_BYTES.max(live / share) + self.more
+        Allowed {
+            most: self.swing + most.max(ALLOWANCE_BYTES),
+            kept: self.swing + kept,
+        }
     }
 
-    /// So many bytes were wanted again since the last time. If that is most of
-    /// what was given back, for the second time, as much more may stay from now
-    /// on: once happens to every program that grows.
+    /// So many bytes were wanted again since the last time. Once that is most of
+    /// what was given back, as much more may stay from now on.
     pub fn review(&mut self, now: u64, refaulted: usize) {
         if now.saturating_sub(self.released_at) > SOON {
             (self.released, self.refaulted) = (0, 0);
             return;
         }
         self.refaulted += refaulted;
-        if self.released != 0 && self.refaulted >= self.released / 2 {
-            if now.saturating_sub(self.refaulted_at) <= MEMORY {
-                self.more += self.refaulted;
-            }
-            self.refaulted_at = now;
-            self.trough = core::mem::replace(&mut self.least_live, usize::MAX);
-            (self.released, self.refaulted) = (0, 0);
+        if self.refaulted < self.released / 2 || self.refaulted == 0 {
+            return;
         }
+        if self.released != 0 {
+            self.trough = self.least;
+        }
+        self.swing += self.refaulted;
+        self.wanted_at = now;
+        (self.released, self.refaulted) = (0, 0);
     }
 
-    /// So many bytes were given back.
-    pub fn note_released(&mut self, now: u64, bytes: usize) {
+    /// So many bytes were given back where so much lives.
+    pub fn note_released(&mut self, now: u64, live: usize, bytes: usize) {
+        if self.released == 0 {
+            self.least = live;
+        }
         self.released += bytes;
         self.released_at = now;
     }
@@ -441,36 +458,58 @@ mod tests {
         allowance
     }
 
+    /// So many bytes are given back in pieces, as frees leave them, and wanted
+    /// again.
+    fn swing(allowance: &mut Allowance, now: u64, trough: usize, bytes: usize) {
+        for _ in 0..100 {
+            allowance.note_released(now, trough, bytes / 100);
+            allowance.review(now, 0);
+        }
+        allowance.review(now + SECOND, bytes);
+    }
+
     #[test]
     fn less_may_stay_while_a_load_is_going() {
         let mut allowance = Allowance::new();
-        let mut allowed = |live: usize| allowance.bytes(100 * SECOND, live << 20) >> 20;
+        let mut allowed = |live: usize| allowance.bytes(100 * SECOND, live << 20).most >> 20;
         assert_eq!(allowed(400), 100);
-        assert_eq!(allowed(380), 95, "it moves");
+        assert_eq!(allowed(360), 90, "it moves");
         assert_eq!(allowed(320), 10, "it goes");
         assert_eq!(allowed(330), 10);
         assert_eq!(allowed(160), 5);
         assert_eq!(allowed(180), 45, "it comes back");
-        assert_eq!(allowed(160), 5);
+        assert_eq!(allowed(150), 4);
+    }
+
+    #[test]
+    fn a_load_that_goes_leaves_nothing_of_what_is_given_back() {
+        let mut allowance = Allowance::new();
+        let live = 64 << 20;
+        assert_eq!(allowance.bytes(0, live).kept, 8 << 20);
+        assert_eq!(allowance.bytes(0, live / 2).kept, 0);
     }
 
     #[test]
     fn a_swing_of_the_load_is_allowed_after_it_came_back() {
         let mut allowance = going();
-        let live = 32 << 20;
-        for now in [20 * SECOND, 21 * SECOND] {
-            allowance.review(now, 90 << 20);
-            assert_eq!(allowance.bytes(now, live), ALLOWANCE_BYTES);
-            // In pieces, as frees leave it.
-            for _ in 0..100 {
-                allowance.note_released(now, 1 << 20);
-                allowance.review(now, 0);
-            }
+        let (live, now) = (32 << 20, 20 * SECOND);
+        swing(&mut allowance, now, live, 90 << 20);
+        let allowed = allowance.bytes(now + SECOND, live);
+        assert!(allowed.most >= allowed.kept && allowed.kept >= 90 << 20);
+        let later = now + SECOND + MEMORY + 1;
+        let allowed = allowance.bytes(later, live);
+        assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
+    }
+
+    #[test]
+    fn what_comes_back_after_most_of_a_swing_is_of_that_swing() {
+        let mut allowance = going();
+        let (live, now) = (32 << 20, 20 * SECOND);
+        allowance.note_released(now, live, 100 << 20);
+        for _ in 0..10 {
+            allowance.review(now + SECOND, 10 << 20);
         }
-        allowance.review(22 * SECOND, 90 << 20);
-        assert!(allowance.bytes(22 * SECOND, live) >= 90 << 20);
-        let later = 22 * SECOND + MEMORY + 1;
-        assert_eq!(allowance.bytes(later, live), ALLOWANCE_BYTES);
+        assert_eq!(allowance.bytes(now + SECOND, live).kept, 100 << 20);
     }
 
     #[test]
@@ -478,25 +517,33 @@ mod tests {
         let mut allowance = going();
         let live = 32 << 20;
         for now in (20..40).step_by(5) {
-            allowance.note_released(now * SECOND, 100 << 20);
+            allowance.note_released(now * SECOND, live, 100 << 20);
             allowance.review(now * SECOND + SOON + 1, 100 << 20);
-            allowance.note_released((now + 3) * SECOND, 100 << 20);
+            allowance.note_released((now + 3) * SECOND, live, 100 << 20);
             allowance.review((now + 4) * SECOND, 40 << 20);
-            assert_eq!(allowance.bytes((now + 4) * SECOND, live), ALLOWANCE_BYTES);
+            let allowed = allowance.bytes((now + 4) * SECOND, live);
+            assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
         }
     }
 
     #[test]
     fn a_swing_is_forgotten_where_the_load_is_gone() {
         let mut allowance = going();
-        let live = 32 << 20;
-        for _ in 0..2 {
-            allowance.bytes(20 * SECOND, live);
-            allowance.note_released(20 * SECOND, 100 << 20);
-            allowance.review(21 * SECOND, 100 << 20);
-        }
-        assert!(allowance.bytes(21 * SECOND, live - live / 10) > 100 << 20);
-        assert_eq!(allowance.bytes(21 * SECOND, live / 2), ALLOWANCE_BYTES);
+        let (live, now) = (32 << 20, 20 * SECOND);
+        swing(&mut allowance, now, live, 100 << 20);
+        assert!(allowance.bytes(now + SECOND, live - live / 10).kept >= 100 << 20);
+        let allowed = allowance.bytes(now + SECOND, live / 2);
+        assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
+    }
+
+    #[test]
+    fn a_swing_is_forgotten_where_the_load_has_outgrown_it() {
+        let mut allowance = going();
+        let (live, now) = (32 << 20, 20 * SECOND);
+        swing(&mut allowance, now, live, 20 << 20);
+        assert_eq!(allowance.bytes(now + SECOND, live).kept, 20 << 20);
+        allowance.bytes(now + SECOND, 120 << 20);
+        assert_eq!(allowance.bytes(now + SECOND, live).kept, 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use core::mem::offset_of;
 
 use super::Heap;
 use crate::central::ClassTurn;
-use crate::demand::{Backoff, FIRST_LOOK, Look};
+use crate::demand::{ALLOWANCE_BYTES, Backoff, FIRST_LOOK, Look};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
@@ -367,7 +367,7 @@ impl Heap {
             let _still = self.standstill.lock();
             self.caches.drain(self.tiers());
         }
-        let mut released = self.release_in_spans();
+        let mut released = self.release_in_spans(usize::MAX);
         released.add(self.release_free());
         released.pages * PAGE_BYTES
     }
@@ -404,8 +404,8 @@ impl Heap {
         let now = os::now();
         let mut allowed = still.allowance.bytes(now, before.live);
         let most = before.free + before.in_spans + self.pinned_by_caches(1);
-        if most <= allowed {
-            return still.unpinning.next_look(before.live, allowed - most);
+        if most <= allowed.most {
+            return still.unpinning.next_look(before.live, allowed.most - most);
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
@@ -414,7 +414,7 @@ impl Heap {
         still.allowance.review(now, refaulted * PAGE_BYTES);
         allowed = still.allowance.bytes(now, before.live);
         let mut in_spans = 0;
-        if before.in_spans > allowed.saturating_sub(before.free) {
+        if before.in_spans > allowed.most.saturating_sub(before.free) {
             still.samples += 1;
             let sample = still.samples;
             drop(still);
@@ -424,21 +424,40 @@ impl Heap {
         }
         let frees = still.unpinning.frees();
         let expected = before.free + in_spans + self.pinned_by_caches(frees);
-        if expected <= allowed {
-            return still.unpinning.next_look(before.live, allowed - expected);
+        if expected <= allowed.most {
+            let room = allowed.most - expected;
+            return still.unpinning.next_look(before.live, room);
         }
         self.caches.drain(self.tiers());
         drop(still);
-        let mut released = Released::default();
-        if in_spans > allowed / 2 {
-            released.add(self.release_in_spans());
-        }
-        released.add(self.release_free());
+        let released = self.release_down_to(allowed.kept, in_spans);
         let mut still = self.standstill.lock();
         still.unpinning.note_released();
         let released = released.pages * PAGE_BYTES;
-        still.allowance.note_released(os::now(), released);
-        still.unpinning.next_look(before.live, allowed)
+        still
+            .allowance
+            .note_released(os::now(), before.live, released);
+        let room = allowed.most - allowed.kept;
+        still.unpinning.next_look(before.live, room)
+    }
+
+    /// Gives back what is free beyond so many bytes, where spans have about
+    /// `in_spans` bytes of pages without objects.
+    fn release_down_to(&self, kept: usize, in_spans: usize) -> Released {
+        let mut released = Released::default();
+        if kept == 0 {
+            if in_spans > ALLOWANCE_BYTES / 2 {
+                released.add(self.release_in_spans(usize::MAX));
+            }
+            released.add(self.release_free());
+            return released;
+        }
+        let unused = self.pages.usage().1 + in_spans;
+        let excess = unused.saturating_sub(kept) / PAGE_BYTES;
+        released.add(self.release_runs(excess));
+        released.add(self.release_holes(excess.saturating_sub(released.pages)));
+        released.add(self.release_in_spans(excess.saturating_sub(released.pages)));
+        released
     }
 
     /// Bytes that would become unused if the caches were emptied, where so many
@@ -451,12 +470,15 @@ impl Heap {
         bytes
     }
 
-    /// Gives back the pages of all changed spans that hold no live object.
-    fn release_in_spans(&self) -> Released {
+    /// Gives back so many pages of changed spans that hold no live object, or a
+    /// few more.
+    fn release_in_spans(&self, pages: usize) -> Released {
         let mut released = Released::default();
         self.each_changed_span(|span, class| {
-            released.add(self.release_in_span(span, class));
-            !released.refused
+            if released.pages < pages {
+                released.add(self.release_in_span(span, class));
+            }
+            released.pages < pages && !released.refused
         });
         released
     }
