@@ -177,6 +177,10 @@ impl Course {
     }
 }
 
+/// Of a load that swings for the first time, this share of what lives at the
+/// lowest may stay.
+const FIRST_SHARE: usize = 2;
+
 /// What was wanted again longer ago than this, in nanoseconds, says nothing any
 /// more.
 const MEMORY: u64 = 15_000_000_000;
@@ -190,6 +194,8 @@ pub struct Allowance {
     /// What swings of the load want again, and when they did last.
     swing: usize,
     wanted_at: u64,
+    /// What it may be at the most.
+    bound: usize,
     /// The least that lived in the swing before, and in this one.
     trough: usize,
     least: usize,
@@ -215,6 +221,7 @@ impl Allowance {
             course: Course::Steady(0),
             swing: 0,
             wanted_at: 0,
+            bound: 0,
             trough: 0,
             least: 0,
             released: 0,
@@ -245,7 +252,9 @@ impl Allowance {
     }
 
     /// So many bytes were wanted again since the last time. Once that is most of
-    /// what was given back, as much more may stay from now on.
+    /// what was given back, as much more may stay from now on: at first no more
+    /// than a share of what lived at the lowest, since once happens to every
+    /// program that grows.
     pub fn review(&mut self, now: u64, refaulted: usize) {
         if now.saturating_sub(self.released_at) > SOON {
             (self.released, self.refaulted) = (0, 0);
@@ -256,10 +265,15 @@ impl Allowance {
             return;
         }
         if self.released != 0 {
+            let before = now.saturating_sub(self.wanted_at);
+            self.bound = match before <= MEMORY {
+                true => usize::MAX,
+                false => self.least / FIRST_SHARE,
+            };
             self.trough = self.least;
+            self.wanted_at = now;
         }
-        self.swing += self.refaulted;
-        self.wanted_at = now;
+        self.swing = self.bound.min(self.swing + self.refaulted);
         (self.released, self.refaulted) = (0, 0);
     }
 
@@ -494,9 +508,11 @@ mod tests {
         let mut allowance = going();
         let (live, now) = (32 << 20, 20 * SECOND);
         swing(&mut allowance, now, live, 90 << 20);
+        assert_eq!(allowance.bytes(now + SECOND, live).kept, live / FIRST_SHARE);
+        swing(&mut allowance, now + SECOND, live, 90 << 20);
         let allowed = allowance.bytes(now + SECOND, live);
         assert!(allowed.most >= allowed.kept && allowed.kept >= 90 << 20);
-        let later = now + SECOND + MEMORY + 1;
+        let later = now + 2 * SECOND + MEMORY + 1;
         let allowed = allowance.bytes(later, live);
         assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
     }
@@ -505,11 +521,13 @@ mod tests {
     fn what_comes_back_after_most_of_a_swing_is_of_that_swing() {
         let mut allowance = going();
         let (live, now) = (32 << 20, 20 * SECOND);
+        swing(&mut allowance, now, live, 100 << 20);
         allowance.note_released(now, live, 100 << 20);
         for _ in 0..10 {
             allowance.review(now + SECOND, 10 << 20);
         }
-        assert_eq!(allowance.bytes(now + SECOND, live).kept, 100 << 20);
+        let kept = allowance.bytes(now + SECOND, live).kept;
+        assert_eq!(kept, live / FIRST_SHARE + (100 << 20));
     }
 
     #[test]
@@ -531,6 +549,7 @@ mod tests {
         let mut allowance = going();
         let (live, now) = (32 << 20, 20 * SECOND);
         swing(&mut allowance, now, live, 100 << 20);
+        swing(&mut allowance, now, live, 100 << 20);
         assert!(allowance.bytes(now + SECOND, live - live / 10).kept >= 100 << 20);
         let allowed = allowance.bytes(now + SECOND, live / 2);
         assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
@@ -540,8 +559,8 @@ mod tests {
     fn a_swing_is_forgotten_where_the_load_has_outgrown_it() {
         let mut allowance = going();
         let (live, now) = (32 << 20, 20 * SECOND);
-        swing(&mut allowance, now, live, 20 << 20);
-        assert_eq!(allowance.bytes(now + SECOND, live).kept, 20 << 20);
+        swing(&mut allowance, now, live, 16 << 20);
+        assert_eq!(allowance.bytes(now + SECOND, live).kept, 16 << 20);
         allowance.bytes(now + SECOND, 120 << 20);
         assert_eq!(allowance.bytes(now + SECOND, live).kept, 0);
     }
