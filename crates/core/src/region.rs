@@ -50,7 +50,7 @@ pub struct Region {
     /// Where the page heap lists it while it is parted; see there.
     pub longest_hole: Field<u8>,
     /// The same: see there.
-    pub is_warm: Field<u8>,
+    pub group: Field<u8>,
     /// The granules in use, a bit each.
     pub used: Field<u32>,
     /// Of the first and the last of a free run: its length in regions.
@@ -63,6 +63,8 @@ pub struct Region {
     after: Link<Region>,
     /// Was it in dense use when the scavenger came by?
     pub was_dense: Field<u8>,
+    /// Does it begin with the end of a large object from the region before?
+    pub is_tail: Field<u8>,
 }
 
 impl Linked for Region {

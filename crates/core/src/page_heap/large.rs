@@ -138,7 +138,7 @@ impl State {
         let (start, dirty) = self
             .runs
             .take(map, count, (align / REGION_GRANULES).max(1))?;
-        self.use_regions(map, totals, start, granules, dirty);
+        self.use_regions(map, totals, start, start, granules, dirty);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -146,13 +146,14 @@ impl State {
         Some(begin_span(map, start, granules))
     }
 
-    /// Marks free regions, taken from the runs, as filled by `granules`; the
-    /// last is parted if they do not fill it. The first `dirty` of them may
-    /// hold something.
+    /// Marks free regions, taken from the runs, as filled by `granules` of a span
+    /// that begins at `first`; the last is parted if they do not fill it. The
+    /// first `dirty` of them may hold something.
     fn use_regions(
         &mut self,
         map: &PageMap,
         totals: &Totals,
+        first: usize,
         start: usize,
         granules: usize,
         dirty: usize,
@@ -174,6 +175,8 @@ impl State {
             let last_start = start + (granules - rest) * GRANULE_BYTES;
             let last = region_at(map, last_start);
             last.begin(RegionKind::Parted, last_start);
+            // Of the span's first region, if it is that: no object ends in it.
+            last.is_tail.set(u8::from(last_start != first));
             last.used.set(granule_mask(0, rest));
             self.parted.add(last);
         }
@@ -220,7 +223,7 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            self.use_regions(map, totals, border, beyond, dirty);
+            self.use_regions(map, totals, start, border, beyond, dirty);
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {
@@ -261,6 +264,7 @@ impl State {
             if region.kind() != RegionKind::Parted {
                 region.begin(RegionKind::Parted, border - REGION_BYTES);
                 region.used.set(u32::MAX);
+                region.is_tail.set(u8::from(region.start() != start));
                 self.parted.add(region);
                 each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
             }

@@ -439,6 +439,7 @@ impl State {
         let (region, first) = self
             .parted
             .find_warm(granules, align)
+            .or_else(|| self.parted.find_tail(granules, align))
             .or_else(|| self.part_region(map, huge, true))
             .or_else(|| self.parted.find_cold(granules, align))
             .or_else(|| self.part_region(map, huge, false))?;
@@ -467,6 +468,7 @@ impl State {
         let region = region_at(map, start);
         region.begin(RegionKind::Parted, start);
         region.used.set(0);
+        region.is_tail.set(0);
         self.runs_dirty.take(region.touched_pages());
         if huge.may_fill(region) {
             region.touch(0, REGION_BYTES);
@@ -501,6 +503,9 @@ impl State {
         if rest != 0 {
             let tail = start + whole * REGION_BYTES;
             let region = region_at(map, tail);
+            if granule_in_region(tail) == 0 {
+                region.is_tail.set(0);
+            }
             self.parted.mark_free(region, granule_in_region(tail), rest);
             self.used -= rest;
             let dirty = region.touched_in(tail % REGION_BYTES, rest * GRANULE_BYTES);

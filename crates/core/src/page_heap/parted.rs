@@ -2,11 +2,15 @@
 //! longest hole.
 //!
 //! A region is *warm* if a page of its holes may hold memory of the system's:
-//! what comes next is to go there, where no page is faulted in again.
+//! what comes next is to go there, where no page is faulted in again. A *tail* is a
+//! region that a large object ends in: what lies behind the object's end outlives
+//! it, and keeps the regions from being one run again, so tails come second. (So do
+//! the donated hugepages of Hunter et al., "Beyond malloc efficiency to fleet
+//! efficiency", OSDI 2021, and for that reason.)
 //!
 //! Always: a parted region with a hole is in the list of its number of granules
-//! in use and its longest hole, among the warm or the cold; a full one is in
-//! none.
+//! in use and its longest hole, among the tails, the warm or the cold; a full one
+//! is in none.
 
 use crate::fatal;
 use crate::page_map::PageMap;
@@ -23,6 +27,34 @@ type Place = (&'static Region, usize);
 pub struct PartedRegions {
     warm: ByFullness,
     cold: ByFullness,
+    tails: ByFullness,
+}
+
+/// Which lists a region is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Group {
+    Cold,
+    Warm,
+    Tail,
+}
+
+impl Group {
+    fn of(region: &Region) -> Self {
+        match (region.is_tail.get() != 0, region.has_touched_hole()) {
+            (true, _) => Group::Tail,
+            (false, true) => Group::Warm,
+            (false, false) => Group::Cold,
+        }
+    }
+
+    fn noted(region: &Region) -> Self {
+        match region.group.get() {
+            group if group == Group::Tail as u8 => Group::Tail,
+            group if group == Group::Warm as u8 => Group::Warm,
+            _ => Group::Cold,
+        }
+    }
 }
 
 struct ByFullness {
@@ -68,7 +100,7 @@ impl ByFullness {
         }
     }
 
-    fn check_invariants(&self, map: &PageMap, warm: bool) {
+    fn check_invariants(&self, map: &PageMap, group: Group) {
         for (used, lists) in self.lists.iter().enumerate() {
             for (hole, list) in lists.iter().enumerate() {
                 let listed = self.holes[used] >> hole & 1 != 0;
@@ -79,7 +111,7 @@ impl ByFullness {
                     if region.kind() != RegionKind::Parted
                         || region.used_count() != used
                         || region.find_longest_hole() != hole
-                        || region.has_touched_hole() != warm
+                        || Group::of(region) != group
                         || used == 0
                     {
                         fatal::inconsistent("a region is in the wrong list", region.start());
@@ -97,6 +129,7 @@ impl PartedRegions {
         Self {
             warm: ByFullness::new(),
             cold: ByFullness::new(),
+            tails: ByFullness::new(),
         }
     }
 
@@ -112,14 +145,19 @@ impl PartedRegions {
         self.cold.find(granules, align)
     }
 
+    /// As [`PartedRegions::find_warm`], of those that a large object ends in.
+    pub fn find_tail(&self, granules: usize, align: usize) -> Option<Place> {
+        self.tails.find(granules, align)
+    }
+
     /// Adds a region that has just become parted.
     pub fn add(&mut self, region: &'static Region) {
         let hole = region.find_longest_hole();
         region.longest_hole.set(hole as u8);
-        let warm = region.has_touched_hole();
-        region.is_warm.set(warm.into());
+        let group = Group::of(region);
+        region.group.set(group as u8);
         if hole != 0 {
-            self.lists(warm).add(region, region.used_count(), hole);
+            self.lists(group).add(region, region.used_count(), hole);
         }
     }
 
@@ -127,13 +165,17 @@ impl PartedRegions {
     pub fn remove(&mut self, region: &'static Region) {
         let hole = region.longest_hole.get() as usize;
         if hole != 0 {
-            let warm = region.is_warm.get() != 0;
-            self.lists(warm).remove(region, region.used_count(), hole);
+            let group = Group::noted(region);
+            self.lists(group).remove(region, region.used_count(), hole);
         }
     }
 
-    fn lists(&mut self, warm: bool) -> &mut ByFullness {
-        if warm { &mut self.warm } else { &mut self.cold }
+    fn lists(&mut self, group: Group) -> &mut ByFullness {
+        match group {
+            Group::Cold => &mut self.cold,
+            Group::Warm => &mut self.warm,
+            Group::Tail => &mut self.tails,
+        }
     }
 
     /// Notes that granules, all free, are in use from now on.
@@ -160,7 +202,7 @@ impl PartedRegions {
 
     /// Visits every region that has a hole. The visitor changes no list.
     pub fn each(&self, mut visit: impl FnMut(&'static Region)) {
-        for lists in [&self.warm, &self.cold] {
+        for lists in [&self.warm, &self.cold, &self.tails] {
             for list in lists.lists.as_flattened() {
                 list.iter().for_each(&mut visit);
             }
@@ -170,8 +212,9 @@ impl PartedRegions {
     /// Checks the lists against the regions, and the regions against their
     /// spans' slots.
     pub fn check_invariants(&self, map: &PageMap) {
-        self.warm.check_invariants(map, true);
-        self.cold.check_invariants(map, false);
+        self.warm.check_invariants(map, Group::Warm);
+        self.cold.check_invariants(map, Group::Cold);
+        self.tails.check_invariants(map, Group::Tail);
     }
 }
 

@@ -459,6 +459,38 @@ fn what_a_large_span_leaves_of_its_last_region_serves_others() {
     pages.check_invariants(map);
 }
 
+#[test]
+fn what_a_large_span_leaves_comes_after_a_warm_hole() {
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = Ground::new();
+    let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
+    // A region of small spans with a warm hole of 16 granules, and a fuller one that
+    // a large span ends in, warm, too.
+    let (first, hole, last) = (take(2), take(16), take(14));
+    let large = take(REGION_GRANULES + 20);
+    let behind = take(8);
+    assert_eq!(behind.start(), large.end(), "nothing else had room");
+    pages.free(map, hole, hole.granules() * GRANULE_BYTES);
+    pages.free(map, behind, behind.granules() * GRANULE_BYTES);
+    assert_eq!(take(2).start(), first.end());
+    // Once the large span is gone, what stands there is no end of it.
+    let left = take(14);
+    let kept = take(9);
+    assert_eq!((left.end(), kept.start()), (last.start(), large.end()));
+    pages.free(map, large, large.granules() * GRANULE_BYTES);
+    pages.free(map, left, left.granules() * GRANULE_BYTES);
+    let region = |span: &Span| span.start() & !(REGION_BYTES - 1);
+    assert_eq!(
+        region(take(1)),
+        region(last),
+        "the fullest comes first again"
+    );
+    pages.check_invariants(map);
+}
+
 /// How many pages of a range are resident.
 fn resident_pages(start: usize, bytes: usize) -> usize {
     let mut pages = vec![0_u8; bytes / PAGE_BYTES];
