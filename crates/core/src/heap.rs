@@ -53,24 +53,26 @@ struct Standstill {
     samples: usize,
 }
 
-/// All tiers of a heap.
+/// All tiers of a heap. What every process writes stands first, in few pages; each
+/// class has its own place in those behind.
+#[repr(C)]
 pub struct Heap {
     started: Once,
     /// An object could not be made smaller.
     has_oversized: AtomicBool,
-    standstill: Mutex<Standstill>,
-    scavenger: Scavenger,
-    schedule: Schedule,
-    caches: CpuCaches,
-    transfer: [TransferCache; CLASS_COUNT],
-    central: [CentralFreeList; CLASS_COUNT],
-    pages: PageHeap,
-    map: PageMap,
-    metadata: Metadata,
-    summary: Destination,
     /// Says where all of this stands. Here so that no program has the heap without
     /// it, and the note that leads to it.
     block: &'static Block,
+    caches: CpuCaches,
+    scavenger: Scavenger,
+    schedule: Schedule,
+    summary: Destination,
+    standstill: Mutex<Standstill>,
+    metadata: Metadata,
+    map: PageMap,
+    pages: PageHeap,
+    transfer: [TransferCache; CLASS_COUNT],
+    central: [CentralFreeList; CLASS_COUNT],
 }
 
 /// The heap of this process. There is one: its fast paths know where it is.

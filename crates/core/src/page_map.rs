@@ -187,14 +187,19 @@ impl PageMap {
         bytes: usize,
     ) -> Result<(), OutOfMemory> {
         let mut growth = self.growth.lock();
+        let (first, last) = (start >> LEAF_SHIFT, (start + bytes - 1) >> LEAF_SHIFT);
         if self.top.load(Ordering::Relaxed).is_null() {
             let top = metadata.allocate_bytes(size_of::<Top>(), os::PAGE_BYTES)?;
+            // A page that is written before it is read is faulted in once.
+            // SAFETY: just given, and long enough; nobody else knows of it.
+            if let Some(leaf) = unsafe { top.cast::<Top>().as_ref() }.get(first) {
+                leaf.store(null_mut(), Ordering::Relaxed);
+            }
             // Release: pairs with the Acquire in `leaf_of`.
             self.top.store(top.as_ptr().cast(), Ordering::Release);
         }
         // SAFETY: stored above, or earlier, and never taken down.
         let top = unsafe { &*self.top.load(Ordering::Relaxed) };
-        let (first, last) = (start >> LEAF_SHIFT, (start + bytes - 1) >> LEAF_SHIFT);
         let leaves = top.get(first..=last).ok_or(OutOfMemory)?;
         // Relaxed: written under this lock only.
         let missing = |leaf: &&AtomicPtr<Leaf>| leaf.load(Ordering::Relaxed).is_null();

@@ -260,7 +260,10 @@ impl CpuCaches {
         // SAFETY: `place` is ours and large enough; the slot's memory is mapped
         // for good. The pointer table has `number`.
         unsafe {
-            let slot = Slot::new(SlotMemory::new(start), number, self.mode());
+            let memory = SlotMemory::new(start);
+            // A page that is written before it is read is faulted in once.
+            memory.set_object(0, 0);
+            let slot = Slot::new(memory, number, self.mode());
             place.write(Mutex::new(Rank::CpuCache, slot));
             let slots = self.slots.load(Ordering::Relaxed);
             // Release: pairs with the Acquire in `slot`.

@@ -53,9 +53,9 @@ const GROWTH_REGIONS: (usize, usize) = (2, 64);
 /// No process has so many.
 const MAX_GRANULES: usize = 1 << (os::USER_ADDRESS_BITS - GRANULE_SHIFT);
 
+// The long tables last: see `Heap`.
+#[repr(C)]
 struct State {
-    parted: PartedRegions,
-    runs: FreeRuns,
     /// Regions mapped, whatever they are used for.
     regions: usize,
     /// Times that a large object moved by remapping its pages.
@@ -74,15 +74,18 @@ struct State {
     /// many objects that were.
     large_drawn: usize,
     large_count: usize,
+    runs: FreeRuns,
+    parted: PartedRegions,
 }
 
 /// The page heap.
+#[repr(C)]
 pub struct PageHeap {
     totals: Totals,
-    state: Mutex<State>,
     huge: HugePolicy,
     /// `State::regions`, for who wants a hint without the lock.
     mapped_regions: AtomicUsize,
+    state: Mutex<State>,
 }
 
 /// What stands at a region's beginning.
