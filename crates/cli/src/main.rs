@@ -12,6 +12,7 @@ mod cli;
 mod error;
 mod explain;
 mod export;
+mod heaps;
 #[cfg(test)]
 mod man;
 mod map;

@@ -154,6 +154,7 @@ pub mod made_up {
                 library: "/usr/lib/libthmalloc.so".into(),
                 release: "0.1.0".into(),
                 cache_mode: "rseq".into(),
+                heaps_left_out: 0,
             },
             time_ms: 1_700_000_000_000,
             consistency: Consistency {
@@ -162,6 +163,7 @@ pub mod made_up {
                 changes: 0,
                 by_page: true,
             },
+            heaps: Vec::new(),
             bytes,
             resident: Resident {
                 total: bytes.resident + 9 * MIB,

@@ -37,13 +37,48 @@ impl Trim {
         let trimmed = target.trim(self.wait)?;
         let after = target.read(Detail::Summary)?;
         print(&text::words(look, &after.bytes, Some(&before.bytes)))?;
-        print(&match trimmed {
-            Trimmed::Served(bytes) => format!("Given back: {}.\n", size::bytes(bytes)),
-            Trimmed::Pending => format!(
-                "Nobody has served the request in {:?}: it stands, and will be served when the\n\
-                 process next allocates or frees more than its caches serve.\n",
-                self.wait
-            ),
-        })
+        print(&answer(&trimmed, self.wait))
+    }
+}
+
+/// What came of the request.
+fn answer(trimmed: &Trimmed, wait: Duration) -> String {
+    let mut answer = String::new();
+    if trimmed.served > 0 {
+        answer = format!("Given back: {}.\n", size::bytes(trimmed.bytes));
+    }
+    let nobody = match (trimmed.pending, trimmed.served) {
+        (0, _) => return answer,
+        (_, 0) => "Nobody has served the request".to_owned(),
+        (1, _) => "Another of its heaps has not served the request".to_owned(),
+        (more, _) => format!("{more} more of its heaps have not served the request"),
+    };
+    let sentence = format!(
+        "{nobody} in {wait:?}: it stands, and will be served when the process next allocates or \
+         frees more than its caches serve."
+    );
+    answer + &textwrap::fill(&sentence, 80) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_says_what_came_back_and_who_has_not_answered() {
+        let of = |bytes, served, pending| {
+            let trimmed = Trimmed {
+                bytes,
+                served,
+                pending,
+            };
+            answer(&trimmed, Duration::from_secs(2))
+        };
+        assert_eq!(of(5 << 20, 1, 0), "Given back: 5.0 MiB.\n");
+        let pending = of(0, 0, 1);
+        assert!(pending.starts_with("Nobody has served the request in 2s: it stands"));
+        assert!(pending.lines().all(|line| line.len() <= 80), "{pending}");
+        let both = of(5 << 20, 1, 1);
+        assert!(both.starts_with("Given back: 5.0 MiB.\nAnother of its heaps has not"));
     }
 }

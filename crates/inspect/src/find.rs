@@ -1,4 +1,4 @@
-//! Finds the block of a process: by the ELF note of the object that holds it.
+//! Finds the blocks of a process: by the ELF notes of the objects that hold them.
 //!
 //! Headers are read from the process's memory, not from files: these may be
 //! deleted, replaced, or in another mount namespace.
@@ -36,15 +36,30 @@ const MOST_ALL_NOTES: u64 = 1 << 26;
 /// The same of blocks.
 const MOST_BLOCKS: usize = 64;
 
-/// Looks through the mappings of a process. Of several heaps the one with most
-/// memory mapped is taken, of those that were used. `None`: there is none.
-pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Option<Found>, BadBlock> {
-    let mut best: Option<(u64, Found)> = None;
-    let mut bad = None;
+/// So many heaps are added up: the library's, the program's, and those of some
+/// plug-ins.
+const MOST_HEAPS: usize = 8;
+
+/// The heaps of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Heaps {
+    /// Those that can be read together, in the order of the mappings. One that was
+    /// not used yet is among them only where there is no other.
+    pub found: Vec<Found>,
+    /// Others: of another version of the format, or with other size classes, so
+    /// that nothing can be added up.
+    pub left_out: u32,
+}
+
+/// Looks through the mappings of a process for all heaps in it: that of the library,
+/// and those of programs and libraries that are linked with one of their own.
+pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Heaps, BadBlock> {
     let mut blocks = Blocks {
         left: MOST_ALL_NOTES,
         found: Vec::new(),
     };
+    let mut heaps = Heaps::default();
+    let (mut unused, mut bad) = (None, None);
     for mapping in mappings {
         let is_file = !mapping.name.is_empty() && !mapping.name.starts_with('[');
         if !is_file || !mapping.readable || mapping.offset != 0 {
@@ -56,41 +71,60 @@ pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Option<Found>,
             let layout = match Layout::read(memory, block) {
                 Ok(layout) => layout,
                 Err(error) => {
+                    let other = matches!(error, BadBlock::OtherVersion(_));
+                    heaps.left_out += u32::from(other);
                     bad = Some(error);
                     continue;
                 }
             };
-            let mapped = mapped_regions(memory, &layout).map_or(0, |regions| regions + 1);
-            if best.as_ref().is_none_or(|(most, _)| mapped > *most) {
-                let library = mapping.name.clone();
-                let found = Found {
-                    block,
-                    layout,
-                    library,
-                };
-                best = Some((mapped, found));
+            let found = Found {
+                block,
+                layout,
+                library: mapping.name.clone(),
+            };
+            match is_started(memory, &found.layout) {
+                true => heaps.add(found),
+                false => unused = unused.or(Some(found)),
             }
         }
     }
-    match (best, bad) {
-        (Some((_, found)), _) => Ok(Some(found)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(None),
+    if heaps.found.is_empty() {
+        match (unused, bad) {
+            (Some(unused), _) => heaps.found.push(unused),
+            (None, Some(error)) => return Err(error),
+            (None, None) => {}
+        }
+    }
+    Ok(heaps)
+}
+
+impl Heaps {
+    /// Where their blocks are.
+    pub fn blocks(&self) -> impl Iterator<Item = u64> {
+        self.found.iter().map(|found| found.block)
+    }
+
+    fn add(&mut self, found: Found) {
+        let heap = found.layout.heap;
+        // A file may be mapped twice.
+        if self.found.iter().any(|other| other.layout.heap == heap) {
+            return;
+        }
+        let first = self.found.first();
+        let fits = first.is_none_or(|first| first.layout.classes == found.layout.classes);
+        if fits && self.found.len() < MOST_HEAPS {
+            self.found.push(found);
+        } else {
+            self.left_out += 1;
+        }
     }
 }
 
-/// Regions that the heap has; `None`: it was not used yet, or cannot be read.
-fn mapped_regions(memory: &impl Memory, layout: &Layout) -> Option<u64> {
-    let mut started = [0; 4];
-    let mut regions = [0; 8];
-    let at = |offset: u64| layout.heap.checked_add(offset);
-    memory
-        .read(at(layout.started_at as u64)?, &mut started)
-        .ok()?;
-    memory
-        .read(at(layout.pages.regions_at.into())?, &mut regions)
-        .ok()?;
-    (u32_at(&started, 0) != 0).then(|| u64_at(&regions, 0).min(1 << 40))
+/// Was a heap ever used?
+fn is_started(memory: &impl Memory, layout: &Layout) -> bool {
+    let mut word = [0; 4];
+    let at = layout.heap.saturating_add(layout.started_at as u64);
+    memory.read(at, &mut word).is_ok() && u32_at(&word, 0) != 0
 }
 
 /// The addresses of the blocks that notes name.

@@ -3,10 +3,10 @@
 //! The process is not stopped, asked, or trusted: what it shows may be corrupt,
 //! hostile, of another version, or change while it is read.
 //!
-//! Bottom to top: `bytes` and `memory` copy, `layout` and `find` check the
+//! Bottom to top: `bytes`, `scan` and `memory` copy, `layout` and `find` check the
 //! block, `source` bounds what one reading does, `span`, `caches` and `walk`
-//! count, `reading` puts it together; `proc` and `resident` are what the kernel
-//! says; `target` is for everybody else.
+//! count, `reading` puts it together, and `sum` several heaps; `proc` and `resident`
+//! are what the kernel says; `target` is for everybody else.
 
 mod bytes;
 mod caches;
@@ -19,9 +19,11 @@ pub mod reading;
 mod resident;
 #[cfg(feature = "sample")]
 pub mod sample;
+mod scan;
 pub mod snapshot;
 mod source;
 mod span;
+mod sum;
 pub mod target;
 mod trim;
 mod walk;

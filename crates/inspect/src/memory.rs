@@ -12,6 +12,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use crate::bytes::u64_at;
+use crate::scan;
 
 /// Why memory could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub trait Memory {
 }
 
 /// A process's memory, by process_vm_readv(2) and /proc/PID/pagemap.
+///
+/// Before Linux 6.7, what the pagemap says of a page does not tell the system's page
+/// of zeros from one that a fork shares: it counts as having memory.
 #[derive(Debug)]
 pub struct ProcessMemory {
     pid: Pid,
@@ -57,6 +61,9 @@ const MOST_PIECES: usize = 1024;
 
 /// Bytes of an entry of the pagemap.
 const ENTRY: usize = 8;
+
+/// Behind it is no heap: the system gives such addresses only to who asks for them.
+const END: u64 = 1 << 47;
 
 /// An entry's bit: the page is in memory.
 const PRESENT: u64 = 1 << 63;
@@ -133,6 +140,14 @@ impl Memory for ProcessMemory {
         let Some(pagemap) = &self.pagemap else {
             return Ok(false);
         };
+        let bytes = page_bytes.saturating_mul(pages.len() as u64);
+        if first.saturating_add(bytes) > END {
+            pages.fill(false);
+            return Ok(true);
+        }
+        if scan::mark(pagemap, first, page_bytes, pages).is_some() {
+            return Ok(true);
+        }
         let first = (first / page_bytes).saturating_mul(ENTRY as u64);
         let mut entries = vec![0; pages.len() * ENTRY];
         let mut done = 0;

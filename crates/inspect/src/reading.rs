@@ -3,13 +3,14 @@
 
 use thmalloc_format::{SCAVENGER_GONE, SCAVENGER_OFF, SCAVENGER_RUNNING, SLEEP_ASLEEP};
 
-use crate::bytes::{u32_at, u64_at};
+use crate::bytes::u64_at;
 use crate::caches::{self, Cached};
 use crate::layout::Layout;
 use crate::memory::{Fault, Memory};
 use crate::snapshot::{
     ClassView, CpuCacheView, Large, RegionView, Scavenger, ScavengerState, Totals, Words,
 };
+pub use crate::source::Budget;
 use crate::source::{HeapCopy, Source};
 use crate::walk::Walk;
 
@@ -44,9 +45,15 @@ pub struct Reading {
 /// A mapping of books is looked at, and the one before it, so often.
 const MOST_CHUNKS: usize = 1 << 16;
 
-/// Reads the heap. `now` is the time of CLOCK_MONOTONIC, in nanoseconds.
-pub fn read(memory: &impl Memory, layout: &Layout, full: bool, now: u64) -> Result<Reading, Fault> {
-    let source = Source::new(memory, layout);
+/// Reads a heap. `now` is the time of CLOCK_MONOTONIC, in nanoseconds.
+pub fn read(
+    memory: &impl Memory,
+    layout: &Layout,
+    budget: &Budget,
+    full: bool,
+    now: u64,
+) -> Result<Reading, Fault> {
+    let source = Source::new(memory, layout, budget);
     let heap = HeapCopy::read(&source)?;
     let before = generations(layout, &heap);
     let cached = Cached::read(&source, &heap)?;
@@ -100,14 +107,6 @@ pub fn read(memory: &impl Memory, layout: &Layout, full: bool, now: u64) -> Resu
         ranges: merged(ranges.into_iter().chain(books).collect()),
         cpu_caches: cached.slots,
     })
-}
-
-/// Was the heap ever used?
-pub fn is_started(memory: &impl Memory, layout: &Layout) -> Result<bool, Fault> {
-    let mut word = [0; 4];
-    let at = layout.heap.saturating_add(layout.started_at as u64);
-    memory.read(at, &mut word)?;
-    Ok(u32_at(&word, 0) != 0)
 }
 
 /// The generations of all locks in the heap's variable.
@@ -251,7 +250,7 @@ fn books(
 }
 
 /// Ranges in order, those that overlap or touch as one.
-fn merged(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+pub fn merged(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     let mut ranges = ranges;
     ranges.sort_unstable();
     let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());

@@ -5,8 +5,9 @@
 //! begins at [`START`] and has no gaps.
 
 use crate::snapshot::{
-    ClassView, Consistency, JSON_VERSION, LARGEST, Large, LargeObject, PageOwner, PageView,
-    Process, RegionView, Resident, Scavenger, ScavengerState, Snapshot, SpanView, Totals, Words,
+    ClassView, Consistency, HeapView, JSON_VERSION, LARGEST, Large, LargeObject, PageOwner,
+    PageView, Process, RegionView, Resident, Scavenger, ScavengerState, Snapshot, SpanView, Totals,
+    Words,
 };
 
 /// Where a sample's heap begins.
@@ -160,6 +161,14 @@ impl Sample {
         let size_classes = self.size_classes();
         let large = self.large_objects();
         let bytes = self.words(&size_classes, &large);
+        let scavenger = Scavenger {
+            state: ScavengerState::Asleep,
+            delay_ms: 300,
+            last_turn_ago_ms: Some(1200),
+            next_turn_in_ms: None,
+            last_release_ago_ms: Some(1500),
+        };
+        let library = "/usr/lib/libthmalloc.so".to_owned();
         Snapshot {
             version: JSON_VERSION,
             process: Process {
@@ -167,9 +176,10 @@ impl Sample {
                 name: "sample".into(),
                 command: "sample --made up".into(),
                 threads: 2,
-                library: "/usr/lib/libthmalloc.so".into(),
+                library: library.clone(),
                 release: "0.1.0".into(),
                 cache_mode: "rseq".into(),
+                heaps_left_out: 0,
             },
             time_ms: 1_800_000_000_000,
             consistency: Consistency {
@@ -178,6 +188,13 @@ impl Sample {
                 changes: 0,
                 by_page: true,
             },
+            heaps: vec![HeapView {
+                library,
+                release: "0.1.0".into(),
+                cache_mode: "rseq".into(),
+                bytes,
+                scavenger: scavenger.clone(),
+            }],
             bytes,
             resident: Resident {
                 total: bytes.resident,
@@ -189,13 +206,7 @@ impl Sample {
             size_classes,
             cpu_caches: Vec::new(),
             large,
-            scavenger: Scavenger {
-                state: ScavengerState::Asleep,
-                delay_ms: 300,
-                last_turn_ago_ms: Some(1200),
-                next_turn_in_ms: None,
-                last_release_ago_ms: Some(1500),
-            },
+            scavenger,
             regions: self.regions(),
         }
     }

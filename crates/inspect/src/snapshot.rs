@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub time_ms: u64,
     /// Is it the picture of one moment?
     pub consistency: Consistency,
+    /// Its heaps, that with most memory first. Mostly there is one; all that
+    /// follows is of all of them together.
+    pub heaps: Vec<HeapView>,
     /// Where memory is.
     pub bytes: Words,
     /// What the whole process has, as the kernel counts it.
@@ -31,7 +34,7 @@ pub struct Snapshot {
     pub cpu_caches: Vec<CpuCacheView>,
     /// Large objects.
     pub large: Large,
-    /// Who gives memory back.
+    /// Who gives memory back; of several heaps, that of the first.
     pub scavenger: Scavenger,
     /// The regions of the heap, in the order of their addresses; left out of the
     /// JSON of `stat`.
@@ -48,14 +51,33 @@ pub struct Process {
     pub name: String,
     /// Its arguments, joined; the name in brackets where it has none.
     pub command: String,
-    /// Threads, the scavenger's included.
+    /// Threads, those of the scavengers included.
     pub threads: u32,
-    /// The file that holds the heap's code: the library, or the program itself.
+    /// The file that holds the heap's code: the library, or the program itself; of
+    /// several heaps, of the first of [`Snapshot::heaps`], as are the next two.
     pub library: String,
     /// The version of thmalloc in it.
     pub release: String,
     /// How its CPU caches are entered: `rseq` or `lock`.
     pub cache_mode: String,
+    /// Heaps that are in none of the figures, since their books cannot be read
+    /// together with the others'.
+    pub heaps_left_out: u32,
+}
+
+/// A heap of the process.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeapView {
+    /// The file that holds its code.
+    pub library: String,
+    /// The version of thmalloc in it.
+    pub release: String,
+    /// How its CPU caches are entered: `rseq` or `lock`.
+    pub cache_mode: String,
+    /// Where its memory is.
+    pub bytes: Words,
+    /// Who gives its memory back.
+    pub scavenger: Scavenger,
 }
 
 /// Is a reading the picture of one moment? See the format's header.

@@ -19,27 +19,78 @@ const MOST_PAGES: u64 = 1 << 27;
 /// A piece costs as much as so many bytes.
 const PIECE_BYTES: u64 = 64;
 
+/// So many runs and regions does a reading meet: 4 TiB in small pieces.
+const MOST_REGIONS: u64 = 1 << 21;
+
+/// So many regions are shown one by one: 128 GiB.
+const MOST_VIEWS: u64 = 1 << 16;
+
+/// What one reading may still spend, on all heaps of a process together.
+#[derive(Debug)]
+pub struct Budget {
+    bytes: Cell<u64>,
+    pages: Cell<u64>,
+    regions: Cell<u64>,
+    views: Cell<u64>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(MOST_BYTES, MOST_PAGES)
+    }
+}
+
+impl Budget {
+    /// So many bytes to copy, and so many pages to look up.
+    pub fn new(bytes: u64, pages: u64) -> Self {
+        Self {
+            bytes: Cell::new(bytes),
+            pages: Cell::new(pages),
+            regions: Cell::new(MOST_REGIONS),
+            views: Cell::new(MOST_VIEWS),
+        }
+    }
+}
+
+/// Takes from what is left; false: there is not as much.
+fn charge(left: &Cell<u64>, cost: u64) -> bool {
+    let rest = left.get().checked_sub(cost);
+    left.set(rest.unwrap_or(left.get()));
+    rest.is_some()
+}
+
 /// Memory, the heap's layout in it, and what may still be spent on it.
 #[derive(Debug)]
 pub struct Source<'a, M> {
     memory: &'a M,
     /// The heap's layout.
     pub layout: &'a Layout,
-    bytes_left: Cell<u64>,
-    pages_left: Cell<u64>,
+    budget: &'a Budget,
     by_page: Cell<bool>,
 }
 
 impl<'a, M: Memory> Source<'a, M> {
     /// A source from which nothing was read yet.
-    pub fn new(memory: &'a M, layout: &'a Layout) -> Self {
+    pub fn new(memory: &'a M, layout: &'a Layout, budget: &'a Budget) -> Self {
         Self {
             memory,
             layout,
-            bytes_left: Cell::new(MOST_BYTES),
-            pages_left: Cell::new(MOST_PAGES),
+            budget,
             by_page: Cell::new(true),
         }
+    }
+
+    /// Charges a region, or a run of free ones, that was met.
+    pub fn meet_region(&self) -> Result<(), Fault> {
+        match charge(&self.budget.regions, 1) {
+            true => Ok(()),
+            false => Err(Fault::Corrupt("more regions than any heap has")),
+        }
+    }
+
+    /// May one more region be shown?
+    pub fn may_show(&self) -> bool {
+        charge(&self.budget.views, 1)
     }
 
     /// Were all pages looked up that were asked for?
@@ -51,9 +102,9 @@ impl<'a, M: Memory> Source<'a, M> {
     pub fn gather(&self, pieces: &[(u64, usize)]) -> Result<Vec<u8>, Fault> {
         let length = pieces.iter().map(|piece| piece.1).sum();
         let cost = length as u64 + pieces.len() as u64 * PIECE_BYTES;
-        let left = self.bytes_left.get().checked_sub(cost);
-        self.bytes_left
-            .set(left.ok_or(Fault::Corrupt("its books are larger than any heap's"))?);
+        if !charge(&self.budget.bytes, cost) {
+            return Err(Fault::Corrupt("its books are larger than any heap's"));
+        }
         let mut into = vec![0; length];
         if length != 0 {
             self.memory.gather(pieces, &mut into)?;
@@ -101,15 +152,10 @@ impl<'a, M: Memory> Source<'a, M> {
     /// Which pages from `first` on have memory. Where that cannot be told,
     /// `pages` is as it was, and the answer is false.
     pub fn residency(&self, first: u64, pages: &mut [bool]) -> Result<bool, Fault> {
-        let left = self.pages_left.get().checked_sub(pages.len() as u64);
-        let known = match left {
-            None => false,
-            Some(left) => {
-                self.pages_left.set(left);
-                self.memory
-                    .residency(first, self.layout.page_bytes, pages)?
-            }
-        };
+        let known = charge(&self.budget.pages, pages.len() as u64)
+            && self
+                .memory
+                .residency(first, self.layout.page_bytes, pages)?;
         if !known {
             self.by_page.set(false);
         }

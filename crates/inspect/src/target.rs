@@ -3,19 +3,20 @@
 //! Always: what is read belongs to the process that was opened: another one that
 //! has got its number since is told by when it was started.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::cmp::Reverse;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
-use crate::find::{self, Found};
+use crate::find::{self, Found, Heaps};
 use crate::layout::BadBlock;
 use crate::memory::{Fault, ProcessMemory};
 use crate::proc::{self, Mapping, Stat};
-use crate::reading::{self, Reading};
+use crate::reading::{self, Budget, Reading};
 use crate::resident;
-use crate::snapshot::{Consistency, JSON_VERSION, MappedFile, Process, Snapshot};
-use crate::trim;
+use crate::snapshot::{Consistency, HeapView, JSON_VERSION, MappedFile, Process, Snapshot};
+use crate::{sum, trim};
 
 /// How much of a process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +27,25 @@ pub enum Detail {
     Full,
 }
 
-/// A process on thmalloc. Between two readings it is only remembered where its
-/// block is.
+/// A process on thmalloc. Where its heaps are is looked for at each reading: a
+/// program loads libraries, and executes other programs.
 #[derive(Debug)]
 pub struct Target {
     pid: u32,
     started: u64,
     memory: ProcessMemory,
-    found: Found,
 }
 
 /// What a request to give back did.
-#[derive(Clone, Copy, Debug)]
-pub enum Trimmed {
-    /// It was served, and brought so many bytes.
-    Served(u64),
-    /// Nobody came by in time: the process has no scavenger's thread, and will
-    /// serve the request when it next frees or allocates on a slow path.
-    Pending,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Bytes that it brought.
+    pub bytes: u64,
+    /// Heaps that served it.
+    pub served: u32,
+    /// Heaps where nobody came by in time: without a scavenger's thread, the request
+    /// is served when the process next frees or allocates on a slow path.
+    pub pending: u32,
 }
 
 /// A heap that changes while it is read is read so often.
@@ -53,21 +55,19 @@ const ATTEMPTS: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Target {
-    /// Finds the heap of a process.
+    /// Finds the heaps of a process.
     pub fn open(pid: u32) -> Result<Self, Error> {
         let stat = proc::stat(pid)?;
         if stat.zombie {
             return Err(Error::Ended(pid));
         }
-        let memory = ProcessMemory::new(pid);
-        let mappings = proc::mappings(pid, false)?;
-        let found = look(pid, &memory, &mappings)?;
-        Ok(Self {
+        let target = Self {
             pid,
             started: stat.started,
-            memory,
-            found,
-        })
+            memory: ProcessMemory::new(pid),
+        };
+        target.look(&proc::mappings(pid, false)?)?;
+        Ok(target)
     }
 
     /// Whose it is.
@@ -84,7 +84,29 @@ impl Target {
         }
     }
 
-    /// Reads the heap, without stopping the process.
+    /// Where its heaps are now: one at least.
+    fn look(&self, mappings: &[Mapping]) -> Result<Heaps, Error> {
+        match find::find(&self.memory, mappings) {
+            Ok(heaps) if heaps.found.is_empty() => Err(Error::NotOnThmalloc(self.pid)),
+            Ok(heaps) => Ok(heaps),
+            Err(BadBlock::OtherVersion(found)) => Err(Error::OtherVersion {
+                pid: self.pid,
+                found,
+            }),
+            Err(BadBlock::Fault(fault)) => Err(explain(self.pid, fault)),
+        }
+    }
+
+    fn look_again(&self) -> Result<Heaps, Error> {
+        let mappings = proc::mappings(self.pid, false)?;
+        // It had some, and nobody has none but who is about to end.
+        if mappings.is_empty() {
+            return Err(Error::Ended(self.pid));
+        }
+        self.look(&mappings)
+    }
+
+    /// Reads its heaps, without stopping the process.
     pub fn read(&mut self, detail: Detail) -> Result<Snapshot, Error> {
         self.stat()?;
         // What is wrong with a process that has just ended is that.
@@ -92,26 +114,27 @@ impl Target {
             .map_err(|error| self.stat().err().unwrap_or(error))
     }
 
-    fn read_now(&mut self, detail: Detail) -> Result<Snapshot, Error> {
-        let (reading, attempts) = match self.attempt(detail) {
+    fn read_now(&self, detail: Detail) -> Result<Snapshot, Error> {
+        let mut heaps = self.look_again()?;
+        let (readings, attempts) = match self.attempt(&heaps, detail) {
             Ok(read) => read,
             // It may have executed another program since.
             Err(fault) => {
-                let stat = self.stat()?;
-                let mappings = proc::mappings(self.pid, false)?;
-                // It had some, and nobody has none but who is about to end.
-                if mappings.is_empty() {
-                    return Err(Error::Ended(self.pid));
-                }
-                let found = look(self.pid, &self.memory, &mappings)?;
-                if found.block == self.found.block {
+                let known = heaps;
+                heaps = self.look_again()?;
+                if heaps.blocks().eq(known.blocks()) {
                     return Err(explain(self.pid, fault));
                 }
-                self.found = found;
-                self.started = stat.started;
-                self.attempt(detail)
+                self.attempt(&heaps, detail)
                     .map_err(|fault| explain(self.pid, fault))?
             }
+        };
+        let mut views: Vec<HeapView> = (heaps.found.iter().zip(&readings))
+            .map(|(found, reading)| view(found, reading))
+            .collect();
+        views.sort_by_key(|view| Reverse(view.bytes.resident));
+        let (Some(first), Some(reading)) = (views.first(), sum::sum(readings)) else {
+            return Err(Error::NotOnThmalloc(self.pid));
         };
         let resident = resident::read(self.pid, &reading.ranges, self.stat()?.minor_faults)?;
         let stat = self.stat()?;
@@ -124,9 +147,10 @@ impl Target {
                 name,
                 command,
                 threads: stat.threads,
-                library: self.found.library.clone(),
-                release: self.found.layout.release.clone(),
-                cache_mode: if reading.rseq { "rseq" } else { "lock" }.into(),
+                library: first.library.clone(),
+                release: first.release.clone(),
+                cache_mode: first.cache_mode.clone(),
+                heaps_left_out: heaps.left_out,
             },
             time_ms: since.map_or(0, |since| since.as_millis() as u64),
             consistency: Consistency {
@@ -141,22 +165,28 @@ impl Target {
             size_classes: reading.classes,
             cpu_caches: reading.cpu_caches,
             large: reading.large,
-            scavenger: reading.scavenger,
+            scavenger: first.scavenger.clone(),
             regions: reading.regions,
+            heaps: views,
         })
     }
 
     /// Reads until nothing changed meanwhile, or often enough.
-    fn attempt(&self, detail: Detail) -> Result<(Reading, u32), Fault> {
-        let layout = &self.found.layout;
+    fn attempt(&self, heaps: &Heaps, detail: Detail) -> Result<(Vec<Reading>, u32), Fault> {
+        let full = detail == Detail::Full;
         let begun = now();
         for attempt in 1.. {
-            let full = detail == Detail::Full;
             let time = now();
             let last =
                 attempt >= ATTEMPTS || time.saturating_sub(begun) > PATIENCE.as_nanos() as u64;
-            match reading::read(&self.memory, layout, full, time) {
-                Ok(reading) if reading.changes == 0 || last => return Ok((reading, attempt)),
+            let budget = Budget::default();
+            let read =
+                |found: &Found| reading::read(&self.memory, &found.layout, &budget, full, time);
+            let readings: Result<Vec<Reading>, Fault> = heaps.found.iter().map(read).collect();
+            match readings {
+                Ok(readings) if last || readings.iter().all(|reading| reading.changes == 0) => {
+                    return Ok((readings, attempt));
+                }
                 // Books that change may lead nowhere, once.
                 Err(Fault::Unmapped | Fault::Corrupt(_)) if !last => {}
                 Err(fault) => return Err(fault),
@@ -177,14 +207,32 @@ impl Target {
     /// most for an answer.
     pub fn trim(&mut self, patience: Duration) -> Result<Trimmed, Error> {
         self.stat()?;
-        let served = trim::trim(self.pid, &self.memory, &self.found.layout, patience);
-        match served {
-            Ok(trimmed) => Ok(trimmed),
-            Err(fault) => {
-                self.stat()?;
-                Err(explain(self.pid, fault))
+        let end = Instant::now() + patience;
+        let mut trimmed = Trimmed::default();
+        for found in &self.look_again()?.found {
+            match trim::trim(self.pid, &self.memory, &found.layout, end) {
+                Ok(Some(bytes)) => {
+                    trimmed.served += 1;
+                    trimmed.bytes = trimmed.bytes.saturating_add(bytes);
+                }
+                Ok(None) => trimmed.pending += 1,
+                Err(fault) => {
+                    self.stat()?;
+                    return Err(explain(self.pid, fault));
+                }
             }
         }
+        Ok(trimmed)
+    }
+}
+
+fn view(found: &Found, reading: &Reading) -> HeapView {
+    HeapView {
+        library: found.library.clone(),
+        release: found.layout.release.clone(),
+        cache_mode: if reading.rseq { "rseq" } else { "lock" }.into(),
+        bytes: reading.words,
+        scavenger: reading.scavenger.clone(),
     }
 }
 
@@ -192,16 +240,6 @@ impl Target {
 fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
     time.map_or(0, |time| time.as_nanos() as u64)
-}
-
-/// Finds the block of a process.
-fn look(pid: u32, memory: &ProcessMemory, mappings: &[Mapping]) -> Result<Found, Error> {
-    match find::find(memory, mappings) {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(Error::NotOnThmalloc(pid)),
-        Err(BadBlock::OtherVersion(found)) => Err(Error::OtherVersion { pid, found }),
-        Err(BadBlock::Fault(fault)) => Err(explain(pid, fault)),
-    }
 }
 
 fn explain(pid: u32, fault: Fault) -> Error {

@@ -20,18 +20,18 @@ use crate::bytes::{u32_at, u64_at};
 use crate::layout::Layout;
 use crate::memory::{Fault, Memory};
 use crate::proc;
-use crate::target::Trimmed;
 
 /// The answer is looked for so often.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Writes the request, and waits for the answer.
+/// Writes the request to a heap, and waits for the answer until `end`: how many bytes
+/// it brought. `None`: nobody came by.
 pub fn trim(
     pid: u32,
     memory: &impl Memory,
     layout: &Layout,
-    patience: Duration,
-) -> Result<Trimmed, Fault> {
+    end: Instant,
+) -> Result<Option<u64>, Fault> {
     let part = &layout.scavenger;
     let word = |at: u32| {
         let mut bytes = [0; 4];
@@ -51,16 +51,15 @@ pub fn trim(
         }
         interrupt(pid, word(part.thread_at)?);
     }
-    let begun = Instant::now();
     loop {
         if word(part.served_at)? == wanted {
             let mut bytes = [0; 8];
             let at = layout.heap.saturating_add(part.served_bytes_at.into());
             memory.read(at, &mut bytes)?;
-            return Ok(Trimmed::Served(u64_at(&bytes, 0)));
+            return Ok(Some(u64_at(&bytes, 0)));
         }
-        if begun.elapsed() >= patience {
-            return Ok(Trimmed::Pending);
+        if Instant::now() >= end {
+            return Ok(None);
         }
         thread::sleep(PAUSE);
     }

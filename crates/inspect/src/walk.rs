@@ -28,9 +28,6 @@ use view::set_resident;
 /// Regions whose spans are read at once.
 const BATCH: usize = 64;
 
-/// So many runs and regions does a walk meet: 4 TiB in small pieces.
-const MOST_REGIONS: u64 = 1 << 21;
-
 /// What was counted of a size class.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClassCount {
@@ -67,7 +64,6 @@ pub struct Walk<'a, M> {
     pub torn: u64,
     /// The end of the large object before.
     large_end: u64,
-    regions_left: u64,
 }
 
 impl<'a, M: Memory> Walk<'a, M> {
@@ -87,7 +83,6 @@ impl<'a, M: Memory> Walk<'a, M> {
             unknown_free: 0,
             torn: 0,
             large_end: 0,
-            regions_left: MOST_REGIONS,
         }
     }
 
@@ -160,8 +155,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         let region = batch.regions.get(index * stride..).unwrap_or_default();
         let kind = u8_at(region, layout.region.kind_at as usize);
         if kind != 0 {
-            let left = self.regions_left.checked_sub(1);
-            self.regions_left = left.ok_or(Fault::Corrupt("more regions than any heap has"))?;
+            self.source.meet_region()?;
         }
         let slots = batch.slots_at.get(index).copied().flatten();
         match (kind, slots) {

@@ -98,6 +98,12 @@ fn a_hostile_process() {
         (run(&mut reader, hang_guard(60)), running)
     };
     expect(&hostile(&["version"], false).0, 7, "version 4711");
+    // Beside one that can be read, it is said to be there.
+    let outcome = hostile(&["version"], true).0;
+    outcome.expect_success("a heap of another version beside one of ours");
+    let json: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(json["process"]["heaps_left_out"], 1);
+    assert_eq!(json["heaps"].as_array().map(Vec::len), Some(1));
     expect(&hostile(&["short"], false).0, 8, "too short");
     expect(&hostile(&["nowhere"], false).0, 8, "nonsense");
     for seed in 0..6 {

@@ -8,4 +8,5 @@ mod errors;
 mod harness;
 mod live;
 mod programs;
+mod rust;
 mod trim;

@@ -5,6 +5,7 @@ use thmalloc_inspect::Snapshot;
 use thmalloc_inspect::snapshot::{ClassView, MappedFile, Resident, ScavengerState, Words};
 
 use super::verdict::{self, Growth, Verdict};
+use crate::heaps;
 use crate::size::{bytes, line, percent};
 
 /// As many classes and files are named.
@@ -40,7 +41,7 @@ pub struct Report {
 /// Something that was seen.
 #[derive(Debug, Serialize)]
 pub struct Evidence {
-    /// What it is about: `process`, `growth`, `fragmented`, `cached`, `free`,
+    /// What it is about: `process`, `heaps`, `growth`, `fragmented`, `cached`, `free`,
     /// `outside`, `released`, `swap` or `reading`.
     pub about: &'static str,
     /// In a sentence.
@@ -193,6 +194,9 @@ impl Told<'_> {
                 bytes(words.metadata)
             ),
         );
+        for sentence in heaps::sentences(self.last) {
+            add("heaps", sentence);
+        }
         for sentence in self.changes() {
             add("growth", sentence);
         }

@@ -13,7 +13,7 @@ use thmalloc_inspect::Snapshot;
 use super::cells::{BANDS, Bands, Look, STRENGTHS};
 use super::holes::{self, Hole};
 use super::layout::{LEFT, Layout, PAGE_BYTES, REGION_PAGES, WIDTH};
-use crate::size;
+use crate::{heaps, size};
 
 /// The bands' colours: six of Okabe and Ito's, which people tell apart whose eyes
 /// lack one of the receptors. Bands that look most alike are neighbours.
@@ -424,6 +424,7 @@ fn notes(snapshot: &Snapshot, layout: &Layout, holes: &[Hole]) -> Vec<String> {
             hole.address
         ));
     }
+    notes.extend(heaps::sentences(snapshot));
     if !snapshot.consistency.exact {
         notes.push(format!(
             "The heap changed while it was read ({} times): the picture is not of one moment.",

@@ -10,7 +10,7 @@ use thmalloc_inspect::snapshot::{
     ClassView, CpuCacheView, Large, Scavenger, ScavengerState, Words,
 };
 
-use crate::size;
+use crate::{heaps, size};
 
 /// What a line holds.
 const WIDTH: usize = 80;
@@ -124,6 +124,10 @@ fn title(look: Look, now: &Snapshot) -> String {
             "read {} times, each time while it changed: no figure is of one moment",
             now.consistency.attempts
         );
+    }
+    for sentence in heaps::sentences(now) {
+        out.push_str(&textwrap::fill(&sentence, WIDTH));
+        out.push('\n');
     }
     out
 }
@@ -326,7 +330,15 @@ fn large(look: Look, large: &Large) -> String {
 fn giving_back(look: Look, now: &Snapshot, before: Option<&Snapshot>) -> String {
     let totals = &now.totals;
     let mut out = format!("\n{}\n", heading(look, "Giving back"));
-    out.push_str(&scavenger(&now.scavenger));
+    match &now.heaps[..] {
+        several @ [_, _, ..] => {
+            for heap in several {
+                let _ = writeln!(out, "{}:", cut(&heap.library));
+                out.push_str(&scavenger(&heap.scavenger));
+            }
+        }
+        _ => out.push_str(&scavenger(&now.scavenger)),
+    }
     let _ = writeln!(
         out,
         "Given back so far: {}; wanted again, by page faults: {} ({}).",

@@ -4,14 +4,11 @@ use crate::memory::Memory;
 use crate::snapshot::{PageOwner, PageView, RegionView};
 use crate::walk::Walk;
 
-/// So many regions are shown one by one: 128 GiB.
-const MOST_VIEWS: usize = 1 << 16;
-
 impl<M: Memory> Walk<'_, M> {
     /// Lets `fill` fill in the view of a region, if there is to be one. False:
     /// there is none.
     pub(super) fn view(&mut self, number: u64, fill: impl FnOnce(&mut RegionView)) -> bool {
-        if !self.full || self.regions.len() >= MOST_VIEWS {
+        if !self.full {
             return false;
         }
         let address = self.address(number);
@@ -21,6 +18,9 @@ impl<M: Memory> Walk<'_, M> {
             .last()
             .is_none_or(|last| last.address != address)
         {
+            if !self.source.may_show() {
+                return false;
+            }
             let page = PageView {
                 owner: PageOwner::Free,
                 resident: false,
