@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@ int main(int count, char **arguments) {
     pthread_t thread;
     if (!strcmp(way, "return")) {
         say();
+    } else if (!strcmp(way, "secure")) {
+        puts(getauxval(AT_SECURE) ? "secure" : "not secure");
     } else if (!strcmp(way, "exit")) {
         say();
         pthread_create(&thread, NULL, idle, NULL);

@@ -168,6 +168,19 @@ pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
+/// Compiles `tests/c/NAME`, linked with a build of the library.
+pub fn compile_linked(name: &str, build: Build) -> PathBuf {
+    let library = library(build);
+    let directory = library.parent().expect("a directory").display();
+    let search = [
+        format!("-L{directory}"),
+        // By DT_RPATH, which goes before LD_LIBRARY_PATH: cargo has that lead to
+        // where a debug build may have left a library.
+        format!("-Wl,-rpath,{directory},--disable-new-dtags"),
+    ];
+    compile(name, &[&search[0], &search[1], "-lthmalloc"])
+}
+
 /// What a finished process left.
 #[derive(Debug)]
 pub struct Outcome {

@@ -1,24 +1,21 @@
 //! What the process itself tells of its heap: the six words, and a summary at its
 //! end.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use thmalloc_tests::{Build, Mode, Outcome, compile, hang_guard, on_thmalloc, run, target_dir};
+use thmalloc_tests::{
+    Build, Mode, Outcome, compile, compile_linked, hang_guard, installed, on_thmalloc, run, skip,
+    target_dir,
+};
 
 const BUILDS: [Build; 2] = [Build::Release, Build::Checked];
-
-fn linked_with_thmalloc(source: &str, build: Build) -> PathBuf {
-    let library = thmalloc_tests::library(build);
-    let directory = library.parent().expect("a directory").display();
-    let search = [format!("-L{directory}"), format!("-Wl,-rpath,{directory}")];
-    compile(source, &[&search[0], &search[1], "-lthmalloc"])
-}
 
 #[test]
 fn the_words_add_up_to_what_the_kernel_counts() {
     for build in BUILDS {
-        let program = linked_with_thmalloc("stats_sum.c", build);
+        let program = compile_linked("stats_sum.c", build);
         for mode in Mode::ALL {
             for more in ["", ",release_delay=off", ",release_delay=0"] {
                 let mut command = Command::new(&program);
@@ -148,4 +145,40 @@ fn a_file_that_cannot_be_written_is_named() {
     let outcome = ended(ending(Build::Release, option, &["return"]));
     let expected = "thmalloc: stats_at_exit: cannot write to /dev/null/nowhere\n";
     assert_eq!(outcome.stderr, expected);
+}
+
+#[test]
+fn a_program_with_more_rights_than_its_user_writes_no_file_that_the_user_chose() {
+    let name = "a_program_with_more_rights_than_its_user";
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root || !installed("setpriv") {
+        return skip(name, "takes root, and setpriv (util-linux)");
+    }
+    // Linked, since the loader preloads nothing into such a program.
+    let program = compile_linked("stats_exit.c", Build::Release);
+    let file = new_file("stats-secure");
+    for option in [
+        "stats_at_exit",
+        &format!("stats_at_exit={}", file.display()),
+    ] {
+        let run_by = |user: &str| {
+            let mut command = Command::new("setpriv");
+            command.args(["--ruid", user]).arg(&program).arg("secure");
+            ended_with(command, option)
+        };
+        // Effective root for a real nobody, as of a set-user-ID program.
+        let secure = run_by("65534");
+        assert_eq!((&*secure.stdout, &*secure.stderr), ("secure\n", ""));
+        assert!(!file.exists());
+        // The same without, where it is written.
+        let other = run_by("0");
+        assert_eq!(other.stdout, "not secure\n");
+        assert_eq!(other.stderr.is_empty(), file.exists());
+    }
+    std::fs::remove_file(file).expect("removed");
+}
+
+fn ended_with(mut command: Command, option: &str) -> Outcome {
+    command.env("THMALLOC_CONF", option);
+    ended(command)
 }

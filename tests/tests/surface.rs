@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use thmalloc_tests::{Build, Mode, Outcome, compile, library, on_thmalloc, root, run, target_dir};
+use thmalloc_tests::{
+    Build, Mode, Outcome, compile, compile_linked, on_thmalloc, root, run, target_dir,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -132,10 +134,7 @@ fn every_exported_function_is_served_by_thmalloc() {
 /// Preloading is one way to get the library; linking with it is the other.
 #[test]
 fn a_linked_program_is_served_in_the_mode_that_is_forced() {
-    let library = library(Build::Release);
-    let directory = library.parent().expect("a directory").display();
-    let search = [format!("-L{directory}"), format!("-Wl,-rpath,{directory}")];
-    let program = compile("surface_linked.c", &[&search[0], &search[1], "-lthmalloc"]);
+    let program = compile_linked("surface_linked.c", Build::Release);
     for mode in Mode::ALL {
         let mut command = Command::new(&program);
         // Cargo's has its own build of the library.
