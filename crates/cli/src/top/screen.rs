@@ -118,3 +118,51 @@ fn restore() {
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use std::{env, fs};
+
+    /// Set: this process is the one that panics.
+    const PANICS: &str = "THMALLOC_TEST_PANIC";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_says_what_happened() {
+        if env::var_os(PANICS).is_some() {
+            // No destructor runs where a panic aborts, as in a release.
+            std::mem::forget(Screen::open().expect("a terminal"));
+            panic!("on purpose");
+        }
+        let directory = env::temp_dir().join(format!("thmalloc-panic-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let line = format!(
+            "stty -a >{0}/before; {PANICS}=1 {1} --exact --nocapture {2}; stty -a >{0}/after",
+            directory.display(),
+            env::current_exe().expect("the test").display(),
+            "top::screen::tests::a_panic_gives_the_terminal_back_before_it_says_what_happened",
+        );
+        let script = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output();
+        let modes = ["before", "after"].map(|name| fs::read_to_string(directory.join(name)));
+        let _ = fs::remove_dir_all(&directory);
+        let Ok(script) = script else {
+            return println!("skipped: script is not installed (Debian package bsdutils)");
+        };
+        let shown = String::from_utf8_lossy(&script.stdout);
+        let at = |sign: &str| {
+            shown
+                .find(sign)
+                .unwrap_or_else(|| panic!("no {sign}: {shown:?}"))
+        };
+        let (taken, back) = (at("\u{1b}[?1049h"), at("\u{1b}[?1049l"));
+        assert!(taken < back && back < at("on purpose"), "{shown:?}");
+        assert!(back < at("\u{1b}[?25h"), "{shown:?}");
+        let [before, after] = modes.map(|mode| mode.expect("the terminal's mode"));
+        assert!(before.contains("icanon") && !before.is_empty());
+        assert_eq!(before, after);
+    }
+}
