@@ -1,11 +1,17 @@
 /* Takes one step for each line on its standard input, and says how many bytes
- * it holds, by what malloc says they have. All of them are written to. */
+ * it holds, by what malloc says they have. All of them are written to, but by
+ * `sparse`; `tell` says what thmalloc counts as live instead. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include "thmalloc.h"
 
 enum { MOST = 60000 };
 
@@ -75,6 +81,25 @@ int main(void)
 			pthread_barrier_wait(&gate);
 		} else if (!strcmp(line, "sparse\n"))
 			held[0] = calloc(64, 1 << 20);
+		else if (!strcmp(line, "look\n"))
+			for (size_t at = 0; at < 64 << 20; at += 4096)
+				*(volatile char *)((char *)held[0] + at);
+		else if (!strcmp(line, "huge\n")) {
+			char *object = malloc(1 << 30);
+			memset(object, 1, 1 << 20);
+			free(object);
+		} else if (!strcmp(line, "pageout\n"))
+			for (int i = 0; i < MOST; i += 500)
+				madvise(held[i], malloc_usable_size(held[i]), 21 /* MADV_PAGEOUT */);
+		else if (!strcmp(line, "tell\n")) {
+			struct thmalloc_stats stats;
+			size_t (*tell)(struct thmalloc_stats *, size_t) =
+				dlsym(RTLD_DEFAULT, "thmalloc_stats");
+			tell(&stats, sizeof stats);
+			printf("%zu\n", (size_t)stats.live);
+			fflush(stdout);
+			continue;
+		}
 		else if (!strcmp(line, "drop\n"))
 			drop(0, 1);
 		printf("%zu\n", total());

@@ -34,6 +34,8 @@ static size_t kernel(void) {
         *next++ = 0;
         if (!strncmp(line, "Rss:", 4))
             rss = strtoul(line + 4, NULL, 10) * KIB;
+        if (!strncmp(line, "Swap:", 5))
+            rss += strtoul(line + 5, NULL, 10) * KIB;
         if (!strncmp(line, "VmFlags:", 8) && strstr(line, " nr"))
             sum += rss;
     }

@@ -387,8 +387,8 @@ pub struct ScavengerLayout {
     pub turn_ended_at: u32,
     /// When its next turn is due, `u64`; 0: when it is woken.
     pub next_turn_at: u32,
-    /// Bytes ever given back, `u64`; without what large objects of a GiB and more
-    /// leave, of which nobody knows how much had memory.
+    /// Bytes ever given back, `u64`: of large objects all, since nobody knows how
+    /// much of them had memory.
     pub released_at: u32,
     /// When some were given back last, `u64`.
     pub released_when_at: u32,

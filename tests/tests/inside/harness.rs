@@ -190,3 +190,9 @@ fn without_reserve(pid: u32) -> u64 {
     }
     sum
 }
+
+/// Is this root?
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}

@@ -9,4 +9,6 @@ mod harness;
 mod live;
 mod programs;
 mod rust;
+mod states;
 mod trim;
+mod users;

@@ -78,6 +78,8 @@ impl Heap {
         let bytes = span.large_bytes();
         if bytes >= KEEP_BYTES && release(span) {
             let whole = span.granules() * GRANULE_BYTES;
+            // As of smaller ones, all of it: nobody knows what had memory.
+            self.pages.totals().note_released(bytes / PAGE_BYTES);
             self.pages.free_released(&self.map, span, whole);
         } else {
             self.pages.free(&self.map, span, bytes);

@@ -1,8 +1,10 @@
 //! Which pages have memory: by the ioctl PAGEMAP_SCAN on /proc/self/pagemap (Linux
 //! 6.7; `Documentation/admin-guide/mm/pagemap.rst`), else by mincore(2).
 //!
-//! They differ in one thing: a page that was only ever read is the system's page of
-//! zeros, which costs nothing. The first knows it, the second does not.
+//! They differ in two things. A page that was only ever read is the system's page of
+//! zeros, which costs nothing: the first knows it, the second counts it. And a page
+//! that was swapped out has memory, elsewhere: the first says so, the second does not
+//! see it.
 #![allow(unsafe_code)] // System calls take raw addresses.
 
 use super::PAGE_BYTES;
@@ -78,6 +80,7 @@ struct Range {
 /// `_IOWR('f', 16, struct pm_scan_arg)`.
 const PAGEMAP_SCAN: usize = 0xc060_6610;
 const PRESENT: u64 = 1 << 3;
+const SWAPPED: u64 = 1 << 4;
 const OF_ZEROS: u64 = 1 << 5;
 
 /// Ranges taken from one call.
@@ -143,8 +146,9 @@ impl PageScan {
                 ranges: ranges.as_mut_ptr().addr() as u64,
                 ranges_length: RANGES as u64,
                 inverted: OF_ZEROS,
-                all_of: PRESENT | OF_ZEROS,
-                wanted: PRESENT,
+                all_of: OF_ZEROS,
+                any_of: PRESENT | SWAPPED,
+                wanted: PRESENT | SWAPPED,
                 ..ScanArgument::default()
             };
             let place: *mut ScanArgument = &mut argument;
