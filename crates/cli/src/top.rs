@@ -37,8 +37,8 @@ Keys: h shows them. q quits, Enter opens a process, Esc goes back.
 Processes of other users are shown if thmalloc may read them (as root). With
 NO_COLOR set, no colour is used.
 
-Exit status: 125 if there is no terminal, or none of the processes of -p can be
-read.
+Exit status: 125 if there is no terminal. If none of the processes of -p can be
+read, it is that of thmalloc stat for the first of them (3 to 8).
 
 Examples:
   thmalloc top
