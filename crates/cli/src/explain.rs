@@ -1,5 +1,6 @@
 //! `thmalloc explain`: what holds a process's memory, in sentences.
 
+mod advice;
 mod verdict;
 mod words;
 

@@ -1,6 +1,7 @@
 //! `thmalloc map`: a picture of a process's heap.
 
 mod cells;
+mod head;
 mod holes;
 mod html;
 mod layout;

@@ -54,8 +54,9 @@ fn answer(trimmed: &Trimmed, wait: Duration) -> String {
         (more, _) => format!("{more} more of its heaps have not served the request"),
     };
     let sentence = format!(
-        "{nobody} in {wait:?}: it stands, and will be served when the process next allocates or \
-         frees more than its caches serve."
+        "{nobody} in {}: it stands, and will be served when the process next allocates or \
+         frees more than its caches serve.",
+        text::milliseconds(wait.as_millis() as u64)
     );
     answer + &textwrap::fill(&sentence, 80) + "\n"
 }
@@ -76,7 +77,7 @@ mod tests {
         };
         assert_eq!(of(5 << 20, 1, 0), "Given back: 5.0 MiB.\n");
         let pending = of(0, 0, 1);
-        assert!(pending.starts_with("Nobody has served the request in 2s: it stands"));
+        assert!(pending.starts_with("Nobody has served the request in 2.0 s: it stands"));
         assert!(pending.lines().all(|line| line.len() <= 80), "{pending}");
         let both = of(5 << 20, 1, 1);
         assert!(both.starts_with("Given back: 5.0 MiB.\nAnother of its heaps has not"));

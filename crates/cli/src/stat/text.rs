@@ -196,9 +196,15 @@ pub fn words(look: Look, now: &Words, before: Option<&Words>) -> String {
     );
     let mut line = format!("{released}{}", change(|words| words.released));
     if now.untouched != 0 {
+        // Beside the differences, there is no room on this line.
+        let place = if before.is_some() {
+            "\n             "
+        } else {
+            ""
+        };
         let _ = write!(
             line,
-            "  {} of it live, not touched yet",
+            "{place}  {} of it live, not touched yet",
             size::bytes(now.untouched)
         );
     }
@@ -401,7 +407,8 @@ fn scavenger(scavenger: &Scavenger) -> String {
     out
 }
 
-fn milliseconds(time: u64) -> String {
+/// A time as people say it.
+pub fn milliseconds(time: u64) -> String {
     match time {
         0..1000 => format!("{time} ms"),
         1000..120_000 => format!("{:.1} s", time as f64 / 1000.0),
