@@ -55,6 +55,9 @@ fn the_scavengers_thread_serves_a_request_out_of_its_sleep() {
     let outcome = command(&["trim", &pid.to_string(), "--wait", "60"]);
     outcome.expect_success("thmalloc trim");
     assert!(outcome.stdout.contains("Given back: "), "{outcome:?}");
+    for line in outcome.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
     let after = unused(pid);
     assert!(after < 2 << 20, "{before} before, {after} after");
     assert_runs(&mut running);
