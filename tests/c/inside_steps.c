@@ -1,6 +1,6 @@
 /* Takes one step for each line on its standard input, and says how many bytes
  * it holds, by what malloc says they have. All of them are written to, but by
- * `sparse`; `tell` says what thmalloc counts as live instead. */
+ * `sparse`; `tell` says what thmalloc counts instead. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <malloc.h>
@@ -84,6 +84,9 @@ int main(void)
 		else if (!strcmp(line, "look\n"))
 			for (size_t at = 0; at < 64 << 20; at += 4096)
 				*(volatile char *)((char *)held[0] + at);
+		else if (!strcmp(line, "shrink\n"))
+			for (int i = 0; i < 100; i++)
+				held[i] = realloc(filled(640 << 10), 328 << 10);
 		else if (!strcmp(line, "huge\n")) {
 			char *object = malloc(1 << 30);
 			memset(object, 1, 1 << 20);
@@ -96,7 +99,10 @@ int main(void)
 			size_t (*tell)(struct thmalloc_stats *, size_t) =
 				dlsym(RTLD_DEFAULT, "thmalloc_stats");
 			tell(&stats, sizeof stats);
-			printf("%zu\n", (size_t)stats.live);
+			printf("%zu %zu %zu %zu %zu %zu %zu\n", (size_t)stats.live,
+			       (size_t)stats.cached, (size_t)stats.fragmented,
+			       (size_t)stats.free, (size_t)stats.metadata,
+			       (size_t)stats.released, (size_t)stats.untouched);
 			fflush(stdout);
 			continue;
 		}

@@ -33,8 +33,8 @@ fn give_back(object: *mut c_void) {
 
 /// Objects of 1000 bytes in Rust's heap: 32 MiB.
 const RUST: usize = 33_600;
-/// Objects of 500 bytes in C's: 16 MiB.
-const C: usize = 33_600;
+/// The same in C's: 16 MiB.
+const C: usize = 16_800;
 
 fn main() {
     let mut rust: Vec<Box<[u8; 1000]>> = Vec::new();
@@ -42,7 +42,7 @@ fn main() {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         match line.as_str() {
             "fill" => rust.extend((0..RUST).map(|_| Box::new([7; 1000]))),
-            "c" => c.extend((0..C).map(|_| filled(500))),
+            "c" => c.extend((0..C).map(|_| filled(1000))),
             // One in fifty lives on.
             "thin" => {
                 let mut number = 0;

@@ -16,7 +16,9 @@ fn steps(mode: Mode) -> Running {
 
 /// What thmalloc says in the process itself to be live.
 fn told(running: &mut Running) -> u64 {
-    running.step("tell").parse().expect("a number")
+    let words = running.step("tell");
+    let live = words.split(' ').next().and_then(|live| live.parse().ok());
+    live.expect("a number")
 }
 
 /// Linux 6.7 and later tell pages of zeros from others.

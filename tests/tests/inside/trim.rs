@@ -52,6 +52,10 @@ fn the_scavengers_thread_serves_a_request_out_of_its_sleep() {
     let pid = running.pid();
     let before = unused(pid);
     assert!(before > 32 << 20, "{before}");
+    let waiting = &stat(pid)["scavenger"];
+    assert_eq!(waiting["state"], "waiting", "{waiting}");
+    let next = number(waiting, "/next_turn_in_ms");
+    assert!((1..=600_000).contains(&next), "{waiting}");
     let outcome = command(&["trim", &pid.to_string(), "--wait", "60"]);
     outcome.expect_success("thmalloc trim");
     assert!(outcome.stdout.contains("Given back: "), "{outcome:?}");

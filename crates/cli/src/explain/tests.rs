@@ -61,6 +61,54 @@ fn the_verdict_comes_first_and_then_what_was_seen_and_what_to_do() {
 }
 
 #[test]
+fn what_a_trim_brings_is_said_where_it_is_worth_one() {
+    let rare = Sample::new().small(4, 400, |object| match object % 850 {
+        0 => Slot::Live,
+        _ => Slot::Free,
+    });
+    let text = flat(&said(&[rare.snapshot()], &[]));
+    assert!(
+        text.contains("thmalloc trim 4711 gives the pages without a live object back, about "),
+        "{text}"
+    );
+    assert!(!text.contains("A trim would bring little"), "{text}");
+}
+
+#[test]
+fn what_becomes_less_shrinks_and_those_that_pin_most_come_first() {
+    let mut readings = survivors();
+    readings[0].bytes.live += 3 << 20;
+    let text = flat(&said(&readings, &[]));
+    assert!(
+        text.contains("the live bytes shrank by 3.0 MiB, from "),
+        "{text}"
+    );
+    let place = |bytes: u32| {
+        let sign = format!("Objects of {bytes} bytes: ");
+        text.find(&sign).unwrap_or_else(|| panic!("{sign}: {text}"))
+    };
+    // 400 spans, and 40.
+    assert!(place(48) < place(352), "{text}");
+}
+
+#[test]
+fn what_is_not_the_allocators_is_told_by_kind() {
+    let mut readings = survivors();
+    let resident = &mut readings[2].resident;
+    resident.file_and_shared = 1 << 20;
+    resident.stacks = 2 << 20;
+    resident.other_anonymous = 3 << 20;
+    let text = flat(&said(&readings, &[]));
+    assert!(
+        text.contains(
+            "Not the allocator's: files and shared memory 1.0 MiB, stacks 2.0 MiB, other \
+             anonymous memory 3.0 MiB."
+        ),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_name_and_a_file_are_shown_on_one_line_whatever_is_in_them() {
     let mut readings = survivors();
     readings[2].process.name = "evil\n\u{1b}[2J; rm -rf /".into();

@@ -304,6 +304,7 @@ mod tests {
         assert_eq!(of(&[10, 60, 60, 60, 60, 60]), None, "one step, at first");
         assert_eq!(of(&[10, 10, 10, 10, 10, 60]), None, "one step, at last");
         assert_eq!(of(&[10, 60, 10, 60, 10, 60]), None, "a swing");
+        assert_eq!(of(&[10, 40, 20, 50, 30, 60]), None, "one that rises");
         assert_eq!(of(&[60, 50, 40, 30]), None);
         assert_eq!(of(&[100, 110, 109, 121, 130]), Some(30), "a small fall");
         let slight = [4096 * MIB, 4097 * MIB, 4098 * MIB];
@@ -329,6 +330,11 @@ mod tests {
         assert_eq!(still(snapshot), Verdict::FreeKept);
         let less = Sample::new().small(4, 300, every(1)).free(1000, true);
         assert_eq!(still(less.snapshot()), Verdict::Live);
+        // Of the process, not of the heap.
+        let mut elsewhere = Sample::new().small(4, 300, every(50)).snapshot();
+        elsewhere.resident.file_and_shared += 100 << 20;
+        elsewhere.resident.total += 100 << 20;
+        assert_eq!(still(elsewhere), Verdict::Files);
         let released = Sample::new().small(4, 300, every(1)).free(40_000, false);
         assert_eq!(still(released.snapshot()), Verdict::Live);
     }

@@ -170,6 +170,8 @@ mod tests {
         let free = page(PageOwner::Free, true, 0);
         assert_eq!(bands.look([small, small, free].iter()), Look::Small(0, 2));
         assert_eq!(bands.look([small, free, free].iter()), Look::Free);
+        // Half of them is enough to be seen.
+        assert_eq!(bands.look([small, empty].iter()), Look::Small(0, 2));
         assert_eq!(bands.look([empty, empty, free].iter()), Look::Released);
         let mixed = [small, given, empty, empty, empty];
         assert_eq!(bands.look(mixed.iter()), Look::SmallReleased(0));

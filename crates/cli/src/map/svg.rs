@@ -274,9 +274,10 @@ fn notes(snapshot: &Snapshot, layout: &Layout, holes: &[Hole]) -> Vec<String> {
     let cell_bytes = layout.cell_pages as u64 * PAGE_BYTES;
     notes.push(match layout.group {
         1 => format!(
-            "{} regions of 2 MiB, a tile each; a cell is {}{}. A bar before a tile: the addresses \
+            "{} region{} of 2 MiB, a tile each; a cell is {}{}. A bar before a tile: the addresses \
              before it are not the heap's.",
             snapshot.regions.len(),
+            if snapshot.regions.len() == 1 { "" } else { "s" },
             if layout.cell_pages == 1 { "a page of " } else { "" },
             if layout.cell_pages == 1 {
                 size::exact(cell_bytes)

@@ -60,6 +60,88 @@ fn pages_given_back_are_hatched() {
     assert!(hatched("url(#h0)") && hatched("url(#hl)"), "{after:?}");
 }
 
+/// The texts of a picture.
+fn texts(svg: &str) -> Vec<String> {
+    let document = Document::parse(svg).expect("well-formed XML");
+    let texts = document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"));
+    texts
+        .filter_map(|node| Some(node.text()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_legend_says_what_colours_mean_and_the_largest_holes_are_framed() {
+    let heap = Sample::new()
+        .small(4, 2, |_| Slot::Live)
+        .free(100, true)
+        .small(4, 2, |_| Slot::Live)
+        .free(300, false)
+        .small(4, 1, |_| Slot::Live);
+    let svg = draw(&heap.snapshot(), Format::Svg);
+    let texts = texts(&svg);
+    for text in [
+        "up to 64 B",
+        "up to 1 KiB",
+        "up to 256 KiB",
+        "larger objects",
+        "in no span",
+        "no memory",
+    ] {
+        assert!(texts.iter().any(|found| found == text), "{text}: {texts:?}");
+    }
+    let document = Document::parse(&svg).expect("well-formed XML");
+    let framed = document
+        .descendants()
+        .filter(|node| node.attribute("class") == Some("hole"));
+    assert_eq!(framed.count(), 3);
+    let notes = [
+        "1 region of 2 MiB",
+        "(1) the largest hole: 1.2 MiB",
+        "(2) 400.0 KiB",
+        "(3) 128.0 KiB",
+    ];
+    for note in notes {
+        assert!(texts.iter().any(|text| text.starts_with(note)), "{texts:?}");
+    }
+}
+
+#[test]
+fn a_bar_stands_where_addresses_jump() {
+    let mut snapshot = Sample::new().small(4, 80, |_| Slot::Live).snapshot();
+    assert!(snapshot.regions.len() >= 3);
+    let bars = |snapshot: &Snapshot| {
+        let svg = draw(snapshot, Format::Svg);
+        let document = Document::parse(&svg).expect("well-formed XML");
+        let path = document.descendants().find(|node| {
+            node.attribute("stroke") == Some("#222") && node.attribute("stroke-width") == Some("2")
+        });
+        let path = path
+            .and_then(|node| node.attribute("d"))
+            .unwrap_or_default();
+        path.matches('M').count()
+    };
+    assert_eq!(bars(&snapshot), 0);
+    snapshot.regions[2].address += 1 << 30;
+    assert_eq!(bars(&snapshot), 1);
+}
+
+#[test]
+fn the_page_knows_how_much_of_each_span_is_resident() {
+    let heap = Sample::new().large(100, 40).small(4, 1, |_| Slot::Live);
+    let html = draw(&heap.snapshot(), Format::Html);
+    let (_, data) = html.split_once("application/json\">").expect("the data");
+    let (data, _) = data.split_once("</script>").expect("its end");
+    let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    // First page, pages, class, a large object's number, live, cached, resident.
+    let spans = data["regions"][0][2].as_array().expect("numbers");
+    let numbers: Vec<u64> = spans.iter().filter_map(serde_json::Value::as_u64).collect();
+    assert_eq!(numbers[..7], [0, 100, 0, 0, 1, 0, 40]);
+    assert_eq!(numbers[7..], [100, 16, 4, 1365, 1365, 0, 16]);
+    assert_eq!(data["regions"][0][1], 56);
+}
+
 #[test]
 fn files_stay_small_whatever_the_heap() {
     // Every page looks other than the one before it, in spans as short as can be.

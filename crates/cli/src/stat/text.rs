@@ -416,3 +416,6 @@ pub fn milliseconds(time: u64) -> String {
         _ => format!("{} h", time / 3_600_000),
     }
 }
+
+#[cfg(test)]
+mod tests;
