@@ -19,8 +19,6 @@ fn the_words_add_up_to_what_the_kernel_counts() {
         for mode in Mode::ALL {
             for more in ["", ",release_delay=off", ",release_delay=0"] {
                 let mut command = Command::new(&program);
-                // Cargo's has its own build of the library.
-                command.env_remove("LD_LIBRARY_PATH");
                 command.env("THMALLOC_CONF", format!("{}{more}", mode.conf()));
                 let outcome = run(&mut command, hang_guard(120));
                 outcome.expect_success(&format!("{build:?} {mode:?} {more}"));

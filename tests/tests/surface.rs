@@ -137,8 +137,6 @@ fn a_linked_program_is_served_in_the_mode_that_is_forced() {
     let program = compile_linked("surface_linked.c", Build::Release);
     for mode in Mode::ALL {
         let mut command = Command::new(&program);
-        // Cargo's has its own build of the library.
-        command.env_remove("LD_LIBRARY_PATH");
         let outcome = run(command.env("THMALLOC_CONF", mode.conf()), LIMIT);
         outcome.expect_success("surface_linked.c");
         let version = env!("CARGO_PKG_VERSION");
