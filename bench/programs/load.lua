@@ -5,7 +5,7 @@ local function words(n)
   return t
 end
 local counts, lines = {}, {}
-for round = 1, 14 do
+for round = 1, 40 do
   for _, w in ipairs(words(20000)) do counts[w] = (counts[w] or 0) + 1 end
   local records = {}
   for i = 1, 20000 do records[i] = { id = i, name = "n" .. i, next = records[i - 1] } end
@@ -16,4 +16,4 @@ for round = 1, 14 do
 end
 local total = 0
 for _, n in pairs(counts) do total = total + n end
-assert(total == 14 * 20000)
+assert(total == 40 * 20000)

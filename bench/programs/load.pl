@@ -2,7 +2,7 @@
 use strict;
 use warnings;
 my (%count, @records);
-for my $round (1 .. 4) {
+for my $round (1 .. 14) {
     for my $n (1 .. 60000) {
         my $word = "word" . ($n * 7919 % 10007);
         $count{$word}++;
@@ -16,4 +16,4 @@ for my $round (1 .. 4) {
 }
 my $total = 0;
 $total += $_ for values %count;
-die if $total != 240000;
+die if $total != 840000;

@@ -23,13 +23,16 @@ pub const ALL: [(&str, &str); 12] = [
     ("minisat", "a random formula of 3 literals each"),
     ("z3", "equations over integers and bit vectors"),
     ("cc1", "gcc's compiler over 300 functions, with -O2"),
-    ("ghostscript", "forty pages of text and curves to a bitmap"),
+    (
+        "ghostscript",
+        "two hundred pages of text and curves to a bitmap",
+    ),
     (
         "rocksdb",
         "db_bench: fill, overwrite and read, one thread each",
     ),
     (redis::NAME, "redis-server under redis-benchmark"),
-    ("start", "a shell that starts /bin/true 500 times"),
+    ("start", "a shell that starts /bin/true 1500 times"),
 ];
 
 /// The program's file and its Debian package.
@@ -124,7 +127,7 @@ pub fn command(name: &str, directory: &Path) -> Command {
         }
         _ => command.args([
             "-c",
-            "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done",
+            "i=0; while [ $i -lt 1500 ]; do /bin/true; i=$((i+1)); done",
         ]),
     };
     command
@@ -145,7 +148,7 @@ fn sql() -> String {
         "pragma synchronous=off;\n\
          create table t(id integer primary key, name text, value real, note text);\n\
          create index t_name on t(name);\ncreate index t_value on t(value);\nbegin;\n\
-         with recursive n(i) as (select 1 union all select i+1 from n where i<120000)\n\
+         with recursive n(i) as (select 1 union all select i+1 from n where i<200000)\n\
          insert into t select i, 'name ' || (i*7919 % 100003), i*0.25, \
          printf('%.*c', i % 60, 'x') from n;\n\
          commit;\n",
@@ -171,8 +174,8 @@ fn next(state: &mut u64) -> u64 {
 }
 
 fn formula() -> String {
-    const VARIABLES: u64 = 190;
-    const CLAUSES: u64 = 800;
+    const VARIABLES: u64 = 220;
+    const CLAUSES: u64 = 930;
     let mut state = 12;
     let mut text = format!("p cnf {VARIABLES} {CLAUSES}\n");
     for _ in 0..CLAUSES {
@@ -191,7 +194,7 @@ fn formula() -> String {
 }
 
 fn equations() -> String {
-    const VARIABLES: u64 = 40;
+    const VARIABLES: u64 = 60;
     let mut state = 5;
     let mut text = String::from("(set-option :smt.random_seed 1)\n(set-logic ALL)\n");
     for n in 0..VARIABLES {
@@ -201,7 +204,7 @@ fn equations() -> String {
         );
         let _ = writeln!(text, "(assert (and (>= x{n} 0) (<= x{n} 1000)))");
     }
-    for _ in 0..60 {
+    for _ in 0..90 {
         let mut pick = || next(&mut state) % VARIABLES;
         let (a, b, c, d) = (pick(), pick(), pick(), pick());
         let _ = writeln!(
@@ -250,7 +253,7 @@ fn source() -> String {
 
 fn pages() -> String {
     let mut text = String::from("%!PS\n");
-    for page in 0..40 {
+    for page in 0..200 {
         text += "/Times-Roman findfont 9 scalefont setfont\n";
         for line in 0..60 {
             let _ = writeln!(
