@@ -112,7 +112,8 @@ impl Region {
         self.kind.set(RegionKind::None as u8);
     }
 
-    /// The address of its first byte, if it is of any kind.
+    /// The address of its first byte, if it is of any kind; of a run's last region:
+    /// of the run's.
     pub fn start(&self) -> usize {
         self.start.get()
     }

@@ -218,7 +218,8 @@ pub struct RegionLayout {
     /// Of the same: so many of its regions, from the first on, may hold memory,
     /// `u32`.
     pub dirty_run_at: u32,
-    /// The address of its first byte, `u64`, if it is of any kind.
+    /// The address of its first byte, `u64`, if it is of any kind; of the last of a
+    /// run, that of the run.
     pub start_at: u32,
     /// Padding.
     pub reserved: u32,

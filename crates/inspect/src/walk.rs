@@ -159,6 +159,12 @@ impl<'a, M: Memory> Walk<'a, M> {
         }
         let slots = batch.slots_at.get(index).copied().flatten();
         match (kind, slots) {
+            // The end of a run, of which the beginning was another when it was read.
+            (REGION_FREE, _)
+                if u64_at(region, layout.region.start_at as usize) != self.address(number) =>
+            {
+                Ok(number + 1)
+            }
             (REGION_FREE, _) => self.free_run(region, number),
             (REGION_PARTED, Some(slots)) => {
                 self.parted(batch, slots, region, number)?;

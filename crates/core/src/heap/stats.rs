@@ -106,7 +106,14 @@ impl Heap {
                 continue;
             }
             let mut at = start;
-            let piece = self.pages.piece_at(&self.map, region);
+            let mut piece = self.pages.piece_at(&self.map, start, region);
+            // What was counted may be free by now, and one with what follows.
+            if piece == Piece::Nothing && start == next {
+                piece = match self.pages.rest_of_run(&self.map, start) {
+                    0 => Piece::Nothing,
+                    regions => Piece::Run(regions),
+                };
+            }
             next = start
                 + match piece {
                     Piece::Nothing => continue,

@@ -289,14 +289,40 @@ impl PageHeap {
         self.state.lock().count(map)
     }
 
-    /// What stands at a region's beginning, as of now.
-    pub fn piece_at(&self, map: &PageMap, region: &Region) -> Piece {
+    /// What stands at the beginning of the region at `start`, as of now.
+    pub fn piece_at(&self, map: &PageMap, start: usize, region: &Region) -> Piece {
         let _state = self.state.lock();
         match region.kind() {
             RegionKind::None => Piece::Nothing,
+            // The last of a run, too, has the run's length.
+            RegionKind::Free if region.start() != start => Piece::Nothing,
             RegionKind::Free => Piece::Run(region.run.get() as usize),
             RegionKind::Parted => Piece::Parted(region.used.get()),
             RegionKind::LargeHead => Piece::Large(large::whole_regions(map, region)),
+        }
+    }
+
+    /// How many free regions follow from `start` on, as of now, where that is
+    /// inside a run.
+    pub fn rest_of_run(&self, map: &PageMap, start: usize) -> usize {
+        let _state = self.state.lock();
+        let mut before = start;
+        loop {
+            before = match before.checked_sub(REGION_BYTES) {
+                Some(before) => before,
+                None => return 0,
+            };
+            let Some(region) = map.region_of(before) else {
+                return 0;
+            };
+            match region.kind() {
+                RegionKind::None => {}
+                RegionKind::Free if region.start() == before => {
+                    let run = region.run.get() as usize;
+                    return run.saturating_sub((start - before) / REGION_BYTES);
+                }
+                _ => return 0,
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Runs of free regions, merged with their neighbours, found by length.
 //!
 //! Always: no two runs are neighbours. A run's first and last region have the
-//! kind `Free` and its length; those between have none. The regions of a run
+//! kind `Free`, its length and its start; those between have none. The regions of a run
 //! that may hold memory of the system's stand before those that are clean:
 //! `dirty_run` of the first says how many they are. They are used first, and
 //! given back from the last of them on, so that what is left is found.
@@ -167,7 +167,7 @@ impl FreeRuns {
         let head = region_at(map, start);
         let last = region_at(map, start + (count - 1) * REGION_BYTES);
         head.begin(RegionKind::Free, start);
-        last.begin(RegionKind::Free, start + (count - 1) * REGION_BYTES);
+        last.begin(RegionKind::Free, start);
         head.run.set(count as u32);
         last.run.set(count as u32);
         head.dirty_run.set(dirty as u32);
@@ -212,6 +212,7 @@ fn check_run(map: &PageMap, head: &Region, list: usize, dirty: bool) {
     if head.kind() != RegionKind::Free
         || last.kind() != RegionKind::Free
         || last.run.get() as usize != length
+        || last.start() != start
     {
         fatal::inconsistent("a free run is not marked as one", start);
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use thmalloc_core::os::{HugePages, PAGE_BYTES};
+use thmalloc_core::page_heap::Piece;
 use thmalloc_core::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use thmalloc_core::size_class::GRANULE_BYTES;
 use thmalloc_core::span::{Span, SpanKind};
@@ -457,6 +458,36 @@ fn what_a_large_span_leaves_of_its_last_region_serves_others() {
     let small = pages.allocate(map, metadata, 24, 1).expect("memory");
     assert_eq!(small.start(), large.end());
     pages.check_invariants(map);
+}
+
+#[test]
+fn a_run_is_known_by_its_first_region_and_from_inside() {
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = Ground::new();
+    let span = pages
+        .allocate(map, metadata, 3 * REGION_GRANULES, 1)
+        .expect("memory");
+    let start = span.start();
+    pages.free(map, span, 0);
+    let at = |index: usize| start + index * REGION_BYTES;
+    let piece = |index| pages.piece_at(map, at(index), map.region_of(at(index)).expect("a region"));
+    let Piece::Run(regions) = piece(0) else {
+        panic!("{:?}", piece(0));
+    };
+    assert!(regions >= 3);
+    for index in 1..regions {
+        assert_eq!(piece(index), Piece::Nothing, "{index}");
+        assert_eq!(pages.rest_of_run(map, at(index)), regions - index);
+    }
+    let used = pages
+        .allocate(map, metadata, 2 * REGION_GRANULES, 1)
+        .expect("memory");
+    assert_eq!(used.start(), start);
+    assert_eq!(pages.rest_of_run(map, at(1)), 0, "inside a large span");
+    assert_eq!(pages.rest_of_run(map, at(2)), 0, "a run begins here");
 }
 
 #[test]
