@@ -251,8 +251,14 @@ impl Allowance {
         }
     }
 
+    /// Is it known that the load swings?
+    pub fn swings(&self) -> bool {
+        self.swing != 0
+    }
+
     /// So many bytes were wanted again since the last time. Once that is most of
-    /// what was given back, as much more may stay from now on: at first no more
+    /// what was given back, or anything notable of a load that is known to swing,
+    /// as much more may stay from now on: at first no more
     /// than a share of what lived at the lowest, since once happens to every
     /// program that grows.
     pub fn review(&mut self, now: u64, refaulted: usize) {
@@ -261,7 +267,12 @@ impl Allowance {
             return;
         }
         self.refaulted += refaulted;
-        if self.refaulted < self.released / 2 || self.refaulted == 0 {
+        let notable = match self.swing {
+            0 => self.released / 2,
+            // What is above a known swing goes in small parts.
+            _ => ALLOWANCE_BYTES.min(self.released / 2),
+        };
+        if self.refaulted < notable || self.refaulted == 0 {
             return;
         }
         if self.released != 0 {
@@ -528,6 +539,19 @@ mod tests {
         }
         let kept = allowance.bytes(now + SECOND, live).kept;
         assert_eq!(kept, live / FIRST_SHARE + (100 << 20));
+    }
+
+    #[test]
+    fn a_part_of_what_goes_beyond_a_known_swing_is_of_it() {
+        let mut allowance = going();
+        let (live, now) = (32 << 20, 20 * SECOND);
+        swing(&mut allowance, now, live, 16 << 20);
+        for _ in 0..10 {
+            allowance.note_released(now + SECOND, live, 1 << 20);
+            allowance.review(now + SECOND, 400 << 10);
+        }
+        let kept = allowance.bytes(now + SECOND, live).kept;
+        assert!(kept >= 19 << 20, "{kept}");
     }
 
     #[test]

@@ -413,17 +413,22 @@ impl Heap {
         }
         still.allowance.review(now, refaulted * PAGE_BYTES);
         allowed = still.allowance.bytes(now, before.live);
-        let mut in_spans = 0;
-        if before.in_spans > allowed.most.saturating_sub(before.free) {
+        let (in_spans, pinned) = if still.allowance.swings() {
+            // A sample gives back what the next swing wants: taken for unused is
+            // all that may be, and what is allowed grows up to that.
+            (before.in_spans, self.pinned_by_caches(usize::MAX))
+        } else if before.in_spans > allowed.most.saturating_sub(before.free) {
             still.samples += 1;
             let sample = still.samples;
             drop(still);
-            in_spans = self.sample_spans(sample);
+            let in_spans = self.sample_spans(sample);
             still = self.standstill.lock();
             still.unpinning.note_found(in_spans / PAGE_BYTES);
-        }
-        let frees = still.unpinning.frees();
-        let expected = before.free + in_spans + self.pinned_by_caches(frees);
+            (in_spans, self.pinned_by_caches(still.unpinning.frees()))
+        } else {
+            (0, self.pinned_by_caches(still.unpinning.frees()))
+        };
+        let expected = before.free + in_spans + pinned;
         if expected <= allowed.most {
             let room = allowed.most - expected;
             return still.unpinning.next_look(before.live, room);
