@@ -32,6 +32,7 @@ use crate::transfer_cache::TransferCache;
 
 mod block;
 mod fork;
+mod in_line;
 mod large;
 mod scavenge;
 mod scavenger;

@@ -1,5 +1,5 @@
 //! What a turn of the scavenger does, tier by tier, and what giving back at
-//! once does: `malloc_trim`, and processes without a scavenger's thread.
+//! once does, `malloc_trim`.
 //!
 //! Always: what is out of the books between two sections of a lock (a region,
 //! a hole, objects reserved on a page) is so under `standstill`, one piece at a
@@ -11,11 +11,11 @@ use core::mem::offset_of;
 
 use super::Heap;
 use crate::central::ClassTurn;
-use crate::demand::{ALLOWANCE_BYTES, Backoff, FIRST_LOOK, Look};
+use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
-use crate::size_class::{CLASS_COUNT, GRANULE_BYTES, SizeClass};
+use crate::size_class::{CLASS_COUNT, SizeClass};
 use crate::span::{Span, SpanKind};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,10 +30,6 @@ const SPARSE_SHARE: usize = 2;
 /// In a heap in demand, all spans are looked at again so much later for each of
 /// them, in nanoseconds: a look costs about a fiftieth of it.
 const SWEEP_PAUSE: u64 = 5_000;
-
-/// Where each look delays the program, so many spans are looked at first, a few
-/// in each region; not more than about twice as many.
-const SAMPLE_SPANS: usize = 128;
 
 /// A heap of which less is in use fits into what the processor knows of 4 KiB
 /// pages (its second-level TLB, 1500 to 3000 of them, and the caches of page
@@ -281,7 +277,7 @@ impl Heap {
     }
 
     /// Gives so many pages of free regions back, or a few more.
-    fn release_runs(&self, pages: usize) -> Released {
+    pub(super) fn release_runs(&self, pages: usize) -> Released {
         let mut released = Released::default();
         while released.pages < pages && !released.refused {
             let _still = self.standstill.lock();
@@ -295,7 +291,7 @@ impl Heap {
 
     /// Gives so many pages of holes back, or a few more; those of the emptier
     /// regions first.
-    fn release_holes(&self, pages: usize) -> Released {
+    pub(super) fn release_holes(&self, pages: usize) -> Released {
         let mut released = Released::default();
         if pages == 0 {
             return released;
@@ -319,7 +315,7 @@ impl Heap {
     }
 
     /// Gives all free pages back.
-    fn release_free(&self) -> Released {
+    pub(super) fn release_free(&self) -> Released {
         let mut released = self.release_runs(usize::MAX);
         if !released.refused {
             released.add(self.release_holes(usize::MAX));
@@ -350,7 +346,7 @@ impl Heap {
         spans
     }
 
-    fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {
+    pub(super) fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {
         let _still = self.standstill.lock();
         let central = &self.central[class.number()];
         let released = central.release_idle_pages(self.below(), class, span);
@@ -372,112 +368,9 @@ impl Heap {
         released.pages * PAGE_BYTES
     }
 
-    /// Where memory is that the program does not use.
-    fn unused(&self) -> Unused {
-        let (in_use, free) = self.pages.usage();
-        let mut live = in_use;
-        let mut in_spans = 0;
-        for class in SizeClass::all() {
-            let turn = self.central[class.number()].look();
-            let bytes = turn.free * class.bytes();
-            live = live.saturating_sub(bytes);
-            in_spans += bytes.saturating_sub(turn.released * PAGE_BYTES);
-        }
-        Unused {
-            live,
-            free,
-            in_spans,
-        }
-    }
-
-    /// Where no thread gives memory back: does it here, if what is unused is
-    /// more than may be. So many objects were `freed` since the last time. Returns
-    /// when to look next.
-    #[cold]
-    pub(super) fn release_in_line(&self, freed: usize) -> Look {
-        let Some(mut still) = self.standstill.try_lock() else {
-            // Somebody is at it, or looks at the whole heap.
-            return FIRST_LOOK;
-        };
-        still.unpinning.note_freed(freed);
-        let before = self.unused();
-        let now = os::now();
-        let mut allowed = still.allowance.bytes(now, before.live);
-        let most = before.free + before.in_spans + self.pinned_by_caches(1);
-        if most <= allowed.most {
-            return still.unpinning.next_look(before.live, allowed.most - most);
-        }
-        let mut refaulted = self.pages.turn().refaulted;
-        for class in SizeClass::all() {
-            refaulted += self.central[class.number()].turn().refaulted;
-        }
-        still.allowance.review(now, refaulted * PAGE_BYTES);
-        allowed = still.allowance.bytes(now, before.live);
-        let (in_spans, pinned) = if still.allowance.swings() {
-            // A sample gives back what the next swing wants: taken for unused is
-            // all that may be, and what is allowed grows up to that.
-            (before.in_spans, self.pinned_by_caches(usize::MAX))
-        } else if before.in_spans > allowed.most.saturating_sub(before.free) {
-            still.samples += 1;
-            let sample = still.samples;
-            drop(still);
-            let in_spans = self.sample_spans(sample);
-            still = self.standstill.lock();
-            still.unpinning.note_found(in_spans / PAGE_BYTES);
-            (in_spans, self.pinned_by_caches(still.unpinning.frees()))
-        } else {
-            (0, self.pinned_by_caches(still.unpinning.frees()))
-        };
-        let expected = before.free + in_spans + pinned;
-        if expected <= allowed.most {
-            let room = allowed.most - expected;
-            return still.unpinning.next_look(before.live, room);
-        }
-        self.caches.drain(self.tiers());
-        drop(still);
-        let released = self.release_down_to(allowed.kept, in_spans);
-        let mut still = self.standstill.lock();
-        still.unpinning.note_released();
-        let released = released.pages * PAGE_BYTES;
-        still
-            .allowance
-            .note_released(os::now(), before.live, released);
-        let room = allowed.most - allowed.kept;
-        still.unpinning.next_look(before.live, room)
-    }
-
-    /// Gives back what is free beyond so many bytes, where spans have about
-    /// `in_spans` bytes of pages without objects.
-    fn release_down_to(&self, kept: usize, in_spans: usize) -> Released {
-        let mut released = Released::default();
-        if kept == 0 {
-            if in_spans > ALLOWANCE_BYTES / 2 {
-                released.add(self.release_in_spans(usize::MAX));
-            }
-            released.add(self.release_free());
-            return released;
-        }
-        let unused = self.pages.usage().1 + in_spans;
-        let excess = unused.saturating_sub(kept) / PAGE_BYTES;
-        released.add(self.release_runs(excess));
-        released.add(self.release_holes(excess.saturating_sub(released.pages)));
-        released.add(self.release_in_spans(excess.saturating_sub(released.pages)));
-        released
-    }
-
-    /// Bytes that would become unused if the caches were emptied, where so many
-    /// frees leave a page without objects.
-    fn pinned_by_caches(&self, frees: usize) -> usize {
-        let mut bytes = 0;
-        self.caches.each_held(self.tiers(), |class, count| {
-            bytes += count * class.bytes().max(PAGE_BYTES / frees);
-        });
-        bytes
-    }
-
     /// Gives back so many pages of changed spans that hold no live object, or a
     /// few more.
-    fn release_in_spans(&self, pages: usize) -> Released {
+    pub(super) fn release_in_spans(&self, pages: usize) -> Released {
         let mut released = Released::default();
         self.each_changed_span(|span, class| {
             if released.pages < pages {
@@ -487,38 +380,6 @@ impl Heap {
         });
         released
     }
-
-    /// The same for a few of them, others for each number. Returns how many
-    /// bytes that lets expect of all.
-    fn sample_spans(&self, number: usize) -> usize {
-        let regions = self.pages.usage().0 / REGION_BYTES + 1;
-        let stride = regions.div_ceil(SAMPLE_SPANS);
-        let each = (SAMPLE_SPANS / regions).clamp(1, REGION_GRANULES / 4);
-        let mut pages = 0;
-        let parted = self.map.regions();
-        let parted = parted.filter(|(_, region)| region.kind() == RegionKind::Parted);
-        for (start, _) in parted.skip(number % stride).step_by(stride) {
-            let first = number / stride + start / REGION_BYTES;
-            for index in 0..each {
-                let granule = (first + index * REGION_GRANULES / each) % REGION_GRANULES;
-                if let Some(span) = self.map.slot_of(start + granule * GRANULE_BYTES)
-                    && span.kind() == SpanKind::Small
-                    && span.is_changed()
-                {
-                    pages += self.release_in_span(span, span.class()).pages;
-                }
-            }
-        }
-        pages * REGION_GRANULES / each * stride * PAGE_BYTES
-    }
-}
-
-/// Where memory is, in bytes: with the program, or in caches; free in the page
-/// heap; free in spans that live on, and not given back.
-struct Unused {
-    live: usize,
-    free: usize,
-    in_spans: usize,
 }
 
 /// Is so much of the span free that its class will not soon use it?
