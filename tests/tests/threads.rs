@@ -35,6 +35,17 @@ fn large_objects_that_grow_shrink_and_change_hands_stay_intact() {
     passes_in_both_modes(Build::Checked, &program, &args);
 }
 
+#[test]
+fn what_came_from_another_thread_is_not_handed_out_beside_its_neighbours() {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    if cpus < 2 {
+        eprintln!("skipped: two threads on one CPU have one cache");
+        return;
+    }
+    let program = compile("robust_lines.c", &[]);
+    passes_in_both_modes(Build::Release, &program, &[]);
+}
+
 fn early_library() -> PathBuf {
     compile("robust_early.c", &["-shared", "-fPIC"])
 }

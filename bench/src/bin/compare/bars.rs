@@ -1,5 +1,7 @@
 //! The bars: what thmalloc is to reach, against what was measured.
 
+use thmalloc_bench::table::Table;
+
 use crate::allocators::OURS;
 use crate::catalogue::Kind;
 use crate::results::{Figure, Results};
@@ -44,6 +46,16 @@ const EACH: [(&str, Figure, f64); 2] = [
     ("time, any workload", Figure::Time, 1.05),
     ("peak memory, any workload", Figure::Peak, 1.30),
 ];
+
+/// The rows as a table.
+pub fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(["bar", "measured", "asked", "holds"]);
+    for row in rows {
+        let holds = if row.holds { "yes" } else { "no" };
+        table.row([&row.what, &row.measured, &row.bar, holds]);
+    }
+    table
+}
 
 /// All rows for which something was measured.
 pub fn rows(results: &Results) -> Vec<Row> {

@@ -174,8 +174,8 @@ fn next(state: &mut u64) -> u64 {
 }
 
 fn formula() -> String {
-    const VARIABLES: u64 = 220;
-    const CLAUSES: u64 = 930;
+    const VARIABLES: u64 = 250;
+    const CLAUSES: u64 = 1065;
     let mut state = 12;
     let mut text = format!("p cnf {VARIABLES} {CLAUSES}\n");
     for _ in 0..CLAUSES {
@@ -194,7 +194,7 @@ fn formula() -> String {
 }
 
 fn equations() -> String {
-    const VARIABLES: u64 = 60;
+    const VARIABLES: u64 = 160;
     let mut state = 5;
     let mut text = String::from("(set-option :smt.random_seed 1)\n(set-logic ALL)\n");
     for n in 0..VARIABLES {
@@ -204,7 +204,7 @@ fn equations() -> String {
         );
         let _ = writeln!(text, "(assert (and (>= x{n} 0) (<= x{n} 1000)))");
     }
-    for _ in 0..90 {
+    for _ in 0..240 {
         let mut pick = || next(&mut state) % VARIABLES;
         let (a, b, c, d) = (pick(), pick(), pick(), pick());
         let _ = writeln!(

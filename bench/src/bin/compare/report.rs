@@ -2,7 +2,7 @@
 
 use thmalloc_bench::table::Table;
 
-use crate::bars::{Row, above};
+use crate::bars::{self, Row, above};
 use crate::catalogue::Kind;
 use crate::results::{Figure, Results};
 
@@ -94,15 +94,6 @@ fn overview(results: &Results) -> Table {
     table
 }
 
-fn bars(rows: &[Row]) -> Table {
-    let mut table = Table::new(["bar", "measured", "asked", "holds"]);
-    for row in rows {
-        let holds = if row.holds { "yes" } else { "no" };
-        table.row([&row.what, &row.measured, &row.bar, holds]);
-    }
-    table
-}
-
 /// How the figures are to be read.
 const READING: &str = "A figure is the median of the rounds, divided by the smallest median among \
     the peers: 1.00 is the best peer, below 1.00 is better than every peer. `?`: no difference \
@@ -154,7 +145,7 @@ pub fn text(results: &Results, rows: &[Row]) -> String {
         }
     }
     text += &format!("\nGeometric means\n\n{}", overview(results).text());
-    text += &format!("\n{}\n", bars(rows).text());
+    text += &format!("\n{}\n", bars::table(rows).text());
     for (workload, allocator, why) in &results.failures {
         text += &format!("{workload} did not run on {allocator}: {why}\n");
     }
@@ -171,7 +162,7 @@ pub fn markdown(results: &Results, rows: &[Row], machine: &[String], command: &s
         text += &format!("{line}\n\n");
     }
     text += &format!("{READING}\n\n![Every workload and allocator](benchmarks.svg)\n\n");
-    text += &format!("## Bars\n\n{}\n", bars(rows).markdown());
+    text += &format!("## Bars\n\n{}\n", bars::table(rows).markdown());
     text += &format!("## Losses\n\n{}\n\n", losses(results).join("\n\n"));
     text += &format!("## Geometric means\n\n{}\n", overview(results).markdown());
     for (figure, title) in TABLES {

@@ -13,7 +13,7 @@ use thmalloc_bench::stats::median;
 use thmalloc_bench::table::Table;
 
 use crate::allocators::{self, Allocator, OURS};
-use crate::bars::Row;
+use crate::bars::{self, Row};
 
 /// Threads of a process.
 const THREADS: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -176,12 +176,13 @@ impl Scaling {
         table
     }
 
-    /// Both tables, for the terminal.
+    /// Both tables and the bars, for the terminal.
     pub fn text(&self) -> String {
         format!(
-            "\nNanoseconds of an operation by threads\n\n{}\nby MiB live\n\n{}\n",
+            "\nNanoseconds of an operation by threads\n\n{}\nby MiB live\n\n{}\n{}",
             self.table("threads", "threads").text(),
-            self.table("live", "MiB").text()
+            self.table("live", "MiB").text(),
+            bars::table(&self.rows()).text()
         )
     }
 
@@ -197,11 +198,6 @@ impl Scaling {
             }
         }
         std::fs::write(directory.join("scaling.csv"), csv)?;
-        let mut bars = Table::new(["bar", "measured", "asked", "holds"]);
-        for row in self.rows() {
-            let holds = if row.holds { "yes" } else { "no" };
-            bars.row([&row.what, &row.measured, &row.bar, holds]);
-        }
         let text = format!(
             "# What an operation costs as a program grows\n\n\
              Written by `compare --scaling`. A free and a malloc of a random object, in \
@@ -213,7 +209,7 @@ impl Scaling {
              Blocks of 1016 bytes. `{WALK}`: the same random reads and writes without an \
              allocator. Growth: the most against 10 MiB, divided by the array's.\n\n{}",
             machine.join("\n\n"),
-            bars.markdown(),
+            bars::table(&self.rows()).markdown(),
             self.table("threads", "threads").markdown(),
             self.table("live", "MiB").markdown()
         );

@@ -16,6 +16,9 @@ use crate::os::{self, OutOfMemory};
 use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
 use crate::sync::atomic::Ordering;
 
+/// Threads that write to one of so many bytes slow each other down.
+const CACHE_LINE: usize = 64;
+
 /// The logarithms of the sizes that arrays have, in words.
 const ARRAY_SHIFTS: (u32, u32) = (4, 14);
 
@@ -225,6 +228,7 @@ impl Slot {
         let mut top = self.stop(class)?;
         let mut flushed = 0;
         self.disarm(class);
+        let unused_here = self.list(class).demand.capacity == 0;
         if self.length(class, top) >= self.list(class).demand.capacity as usize {
             match self.list(class).demand.overflow(class) {
                 Overflow::Grow(capacity) => top = self.make_room(tiers, class, top, capacity),
@@ -249,8 +253,30 @@ impl Slot {
             out[flushed] = object;
             flushed += 1;
         }
+        if unused_here && class.bytes() < CACHE_LINE && !os::is_single_threaded() {
+            top = self.cover(tiers, class, top);
+        }
         self.go(class, top);
         Some(flushed)
+    }
+
+    /// Puts objects from below on top of a stopped list. The only one in it came
+    /// from another CPU, where its neighbours in the cache line still are: two
+    /// threads that write to both would be slowed down by each other. So it is
+    /// handed out last.
+    fn cover(&mut self, tiers: Tiers<'_>, class: SizeClass, top: u32) -> u32 {
+        let mut objects = [0; CACHE_LINE / 8];
+        let room = self.list(class).demand.capacity as usize - self.length(class, top);
+        let room = room.min(objects.len());
+        let Ok((count, _)) = tiers.take(class, &mut objects[..room]) else {
+            return top;
+        };
+        let mut top = top;
+        for &object in objects[..count].iter().rev() {
+            top += 8;
+            self.memory.set_object(top, object);
+        }
+        top
     }
 
     /// Takes up to `out.len()` objects from the top of a stopped list; the new
