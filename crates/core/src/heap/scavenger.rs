@@ -47,6 +47,7 @@ use super::{HEAP, Heap};
 use crate::demand::{FIRST_LOOK, Look, TURNS};
 use crate::os;
 use crate::page_heap::PageHeap;
+use crate::region::REGION_BYTES;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const ABSENT: u32 = format::SCAVENGER_ABSENT;
@@ -64,9 +65,9 @@ const LEAVING: u32 = format::SLEEP_LEAVING;
 /// Somebody outside has written a request. Only they write this.
 const ASKED: u32 = format::SLEEP_ASKED;
 
-/// A thread is started for a heap of at least this address space: a smaller
-/// one keeps nothing that is worth it.
-const START_BYTES: usize = 8 << 20;
+/// A process with threads has its memory given back from this address space on:
+/// a heap of two regions keeps no more than 4 MiB.
+const START_BYTES: usize = 3 * REGION_BYTES;
 
 /// After a start that failed, so many slow allocations pass before the next.
 const START_PAUSE: u32 = 1 << 12;
@@ -269,7 +270,7 @@ impl Scavenger {
 
     /// Is it time to start a thread? Called by slow allocations.
     fn may_start(&self, pages: &PageHeap) -> bool {
-        if os::is_single_threaded() || pages.mapped_bytes() < START_BYTES {
+        if os::is_single_threaded() || is_small(pages) {
             return false;
         }
         // Relaxed: a pause that is a little off is none the worse.
@@ -365,6 +366,11 @@ impl Scavenger {
     }
 }
 
+/// Is the heap too small for a thread?
+fn is_small(pages: &PageHeap) -> bool {
+    pages.mapped_bytes() < START_BYTES
+}
+
 extern "C" fn entry(_: *mut c_void) -> *mut c_void {
     HEAP.run_scavenger();
     null_mut()
@@ -410,7 +416,9 @@ impl Heap {
             OFF => self.serve_request(),
             _ => {
                 self.serve_request();
-                if let Some(freed) = self.scavenger.note_freed(bytes, objects) {
+                if let Some(freed) = self.scavenger.note_freed(bytes, objects)
+                    && (os::is_single_threaded() || !is_small(&self.pages))
+                {
                     let next = self.release_in_line(freed);
                     self.scavenger.set_look(next);
                 }
