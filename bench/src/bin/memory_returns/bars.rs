@@ -97,7 +97,7 @@ fn idle(seen: &Seen) -> Option<Row> {
         format!(" ({})", idle.names.join(", "))
     };
     Some(Row {
-        what: format!("{}, idle from 5 s to 10 s after", seen.scenario),
+        what: format!("{}, idle from 10 s to 15 s after", seen.scenario),
         measured: format!(
             "{} switches, {:.3} ms of CPU time{who}",
             idle.switches,

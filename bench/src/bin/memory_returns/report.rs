@@ -22,7 +22,7 @@ program asked for and has not freed; *its pages* are the distinct 4 KiB pages in
 which they lie, each counted once. For scattered survivors the bar is taken from
 these pages alone, which is less than live bytes and pages together.
 
-An *idle* process is looked at for five seconds: context switches and time on a
+An *idle* process is looked at for five seconds, ten seconds after: context switches and time on a
 CPU of all its threads, as the kernel counts them. *Throughput* and *page faults*
 are those of the same work with `THMALLOC_CONF=release_delay=off`; where other
 programs run meanwhile, operations per CPU second remain comparable. A call's

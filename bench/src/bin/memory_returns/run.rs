@@ -38,7 +38,7 @@ pub struct Seen {
     pub after_1s: u64,
     /// Exactly 10 s after.
     pub after_10s: u64,
-    /// What the process's threads did from 5 s to 10 s after.
+    /// What the process's threads did from 10 s to 15 s after.
     pub idle: Option<Activity>,
     /// Live bytes when the load was gone, if the program knows them.
     pub live: u64,
@@ -164,13 +164,13 @@ pub fn tail<T: Send + 'static>(
     let tail = thread::spawn(move || {
         sleep_until(gone + Duration::from_secs(1));
         seen.after_1s = watch.now();
-        sleep_until(gone + Duration::from_secs(5));
-        let before = idle.map(tasks);
         sleep_until(gone + Duration::from_secs(10));
         seen.after_10s = watch.now();
+        seen.samples = watch.stop(gone);
+        let before = idle.map(tasks);
+        sleep_until(gone + Duration::from_secs(15));
         let after = idle.map(tasks);
         seen.idle = before.zip(after).map(|(b, a)| activity(&b, &a));
-        seen.samples = watch.stop(gone);
         seen.peak = seen
             .samples
             .iter()

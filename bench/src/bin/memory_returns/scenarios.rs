@@ -114,7 +114,9 @@ pub struct Sawtooth {
     pub mib: u64,
     /// Whether the process has one thread.
     pub single_threaded: bool,
-    /// Whether the bar is for it.
+    /// Whether the bar is for it: not where there is one thread, which has no clock
+    /// and must not keep more than a small bound after any free. What that costs is
+    /// shown.
     pub barred: bool,
 }
 
@@ -133,7 +135,7 @@ const fn sawtooth(period_ms: u64, mib: u64, single_threaded: bool) -> Sawtooth {
         period_ms,
         mib,
         single_threaded,
-        barred: period_ms <= 100,
+        barred: period_ms <= 100 && !single_threaded,
     }
 }
 

@@ -9,7 +9,7 @@ mod scavenger;
 mod slot;
 mod sync;
 
-use scavenger::{demand, page_heap};
+use scavenger::{demand, page_heap, region};
 
 thread_local! {
     static IN_MODEL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };

@@ -61,6 +61,12 @@ pub mod demand {
     };
 }
 
+/// Stands in for `crates/core/src/region.rs`.
+pub mod region {
+    /// A region.
+    pub const REGION_BYTES: usize = 2 << 20;
+}
+
 /// Stands in for `crates/core/src/page_heap`.
 pub mod page_heap {
     /// One that is large enough for a thread.
