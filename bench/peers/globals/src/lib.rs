@@ -68,7 +68,7 @@ impl Tree {
 fn boxes() {
     let grow = || {
         let long = Tree::grown(16);
-        for _ in 0..1500 {
+        for _ in 0..10_000 {
             assert_eq!(black_box(Tree::grown(12)).count(), (1 << 13) - 1);
         }
         assert_eq!(long.count(), (1 << 17) - 1);
@@ -81,7 +81,7 @@ fn boxes() {
 
 /// Vectors that grow from nothing, many at a time.
 fn vectors() {
-    for _ in 0..50 {
+    for _ in 0..120 {
         let mut rows: Vec<Vec<u64>> = (0..2000).map(|_| Vec::new()).collect();
         for n in 0..1_000_000_u64 {
             rows[(n * 7919 % 2000) as usize].push(n);
@@ -97,7 +97,7 @@ fn vectors() {
 /// Words put together, split, and counted.
 fn strings() {
     let mut state = 1;
-    for _ in 0..12 {
+    for _ in 0..36 {
         let mut text = String::new();
         for _ in 0..200_000 {
             let _ = write!(text, "word{} ", next(&mut state) % 5000);
@@ -172,7 +172,7 @@ fn json() {
         .collect();
     let mut text = serde_json::to_string(&rows).expect("plain values");
     drop(rows);
-    for _ in 0..8 {
+    for _ in 0..16 {
         let value: serde_json::Value = serde_json::from_str(&text).expect("it was written so");
         text = serde_json::to_string(&value).expect("plain values");
     }
