@@ -158,6 +158,24 @@ pub struct Allocator {
     pub global: Option<&'static str>,
 }
 
+/// As many more of thmalloc as there are peers.
+const ITSELF: [&str; ALL.len() - 1] = [
+    "itself-1", "itself-2", "itself-3", "itself-4", "itself-5", "itself-6", "itself-7", "itself-8",
+    "itself-9",
+];
+
+/// thmalloc, and as its peers only more of itself: every difference is chance.
+pub fn itself(ours: Option<&Path>) -> io::Result<Vec<Allocator>> {
+    let mut found = prepare(&[OURS.to_string()], ours)?;
+    if let Some(ours) = found.first().cloned() {
+        found.extend(ITSELF.map(|name| Allocator {
+            name,
+            ..ours.clone()
+        }));
+    }
+    Ok(found)
+}
+
 /// Every name that `--allocators` takes.
 pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|entry| entry.0).collect()

@@ -40,6 +40,10 @@ struct Arguments {
     /// Run on these allocators only.
     #[arg(long, value_delimiter = ',', value_name = "ALLOCATOR", value_parser = allocators::names())]
     allocators: Vec<String>,
+    /// Compare thmalloc with nine more of itself, and write no file: what the
+    /// best of so many is worth by chance alone.
+    #[arg(long, conflicts_with_all = ["allocators", "add", "scaling"])]
+    itself: bool,
     /// How often everything is run.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -113,7 +117,12 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         &target,
         &["-p", "thmalloc-bench", "--bin", "workloads"],
     )?;
-    let allocators = allocators::prepare(&arguments.allocators, arguments.library.as_deref())?;
+    let library = arguments.library.as_deref();
+    let allocators = if arguments.itself {
+        allocators::itself(library)?
+    } else {
+        allocators::prepare(&arguments.allocators, library)?
+    };
     if !arguments.scaling && workloads.iter().any(|workload| workload.kind == Kind::Rust) {
         globals::prepare()?;
     }
@@ -154,7 +163,7 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
     }
     let rows = bars::rows(&results);
     print!("{}", report::text(&results, &rows));
-    if !arguments.no_files {
+    if !arguments.no_files && !arguments.itself {
         std::fs::create_dir_all(&out)?;
         chart::draw(&results, &out)?;
         std::fs::write(out.join("benchmarks.csv"), results.csv())?;
