@@ -11,6 +11,19 @@ pub fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
+/// Between which of the figures the median of many more would lie, with a
+/// probability of 95 %: the order statistics at half the number less and more its
+/// root (Conover, "Practical Nonparametric Statistics", 3.2). `None` if there are
+/// none; of fewer than six, all of them.
+pub fn median_interval(figures: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    let count = figures.len();
+    let below = (count as f64 - 1.96 * (count as f64).sqrt()) / 2.0;
+    let first = (below.max(1.0) as usize).max(1) - 1;
+    Some((*figures.get(first)?, figures[count - 1 - first]))
+}
+
 /// How far the rounds of a figure lie apart: half the distance from the smallest
 /// to the largest, of five and more without the outermost two.
 pub fn scatter(figures: &[f64]) -> f64 {
@@ -50,6 +63,15 @@ mod tests {
         assert_eq!(median([3.0]), Some(3.0));
         assert_eq!(median([9.0, 1.0, 5.0]), Some(5.0));
         assert_eq!(median([9.0, 1.0, 5.0, 6.0]), Some(5.5));
+    }
+
+    #[test]
+    fn the_interval_of_a_median_narrows_with_the_rounds() {
+        assert_eq!(median_interval([]), None);
+        assert_eq!(median_interval([2.0, 1.0, 3.0]), Some((1.0, 3.0)));
+        // The tenth and the twenty-second of 31.
+        let figures = (1..=31).map(f64::from);
+        assert_eq!(median_interval(figures), Some((10.0, 22.0)));
     }
 
     #[test]

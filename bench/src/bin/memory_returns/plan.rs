@@ -81,7 +81,8 @@ pub fn run(arguments: &Arguments, built: &Built, allocators: &[Allocator]) -> io
         let seconds = if arguments.quick { 3 } else { 10 };
         let pair = (on, off);
         if wanted(STEADY) {
-            jobs.extend((0..rounds).map(|_| steady(built, pair.clone())));
+            let pairs = if arguments.quick { 1 } else { 4 * rounds + 3 };
+            jobs.extend((0..pairs).map(|_| steady(built, pair.clone())));
         }
         if wanted(SAWTOOTH) {
             for saw in &SAWTEETH {
@@ -162,14 +163,17 @@ fn serve<'a>(service: &'a Service, allocator: &'a Allocator) -> Job<'a> {
 /// An allocator as it is, and with giving back off.
 type Pair<'a> = (&'a Allocator, Allocator);
 
+/// About a second of work: many short pairs say more than few long ones.
+const STEADY_OPERATIONS: &str = "--operations=300000";
+
 fn steady<'a>(built: &'a Built, (on, off): Pair<'a>) -> Job<'a> {
     Job {
         name: "steady, on and off".to_string(),
-        seconds: 7,
+        seconds: 3,
         run: Box::new(move |doing| {
             // Which of the two runs first changes from round to round.
             let rounds = &mut doing.results.steady;
-            let work = |allocator| run::work(&built.load, &[STEADY], allocator);
+            let work = |allocator| run::work(&built.load, &[STEADY, STEADY_OPERATIONS], allocator);
             rounds.push(if rounds.len() % 2 == 0 {
                 let on = work(on)?;
                 Round {

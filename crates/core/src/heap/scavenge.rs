@@ -23,6 +23,10 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// pages: of all spans, and of all that the page heap has.
 const WORTH_PAGES: usize = 4096;
 
+/// Nor is less than this share of what the page heap has, in use and free: so
+/// much a load that goes on may have left alone by chance.
+const WORTH_SHARE: usize = 4;
+
 /// Of the spans of a class in demand, only those are looked at of which this
 /// share of the objects is free: the others are the next to be used.
 const SPARSE_SHARE: usize = 2;
@@ -266,7 +270,8 @@ impl Heap {
     fn release_idle(&self, turn: &PageTurn) -> bool {
         let (in_runs, in_holes) = (turn.idle_in_runs, turn.idle_in_holes);
         let in_demand = in_runs + in_holes < turn.dirty;
-        if in_demand && in_runs + in_holes < WORTH_PAGES {
+        let held = self.pages.usage().0 / PAGE_BYTES + turn.dirty;
+        if in_demand && in_runs + in_holes < WORTH_PAGES.max(held / WORTH_SHARE) {
             return true;
         }
         let mut released = self.release_runs(in_runs);
