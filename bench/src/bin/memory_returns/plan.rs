@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments, built: &Built, allocators: &[Allocator]) -> io
 }
 
 /// Pairs of a sawtooth that is held to a bar: faults differ from run to run.
-const SAWTOOTH_PAIRS: u32 = 3;
+const SAWTOOTH_PAIRS: u32 = 7;
 
 fn carry_out(jobs: Vec<Job>) -> io::Result<Results> {
     let count = jobs.len();
