@@ -44,8 +44,9 @@ struct Arguments {
     /// best of so many is worth by chance alone.
     #[arg(long, conflicts_with_all = ["allocators", "add", "scaling"])]
     itself: bool,
-    /// How often everything is run.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often everything is run; 0 with --calls and --add: only calls are
+    /// counted.
+    #[arg(long, default_value_t = 7)]
     rounds: u32,
     /// Count system calls, too: one more run of each under strace.
     #[arg(long)]
@@ -103,6 +104,11 @@ fn meaningful(words: impl Iterator<Item = String>) -> Vec<String> {
 
 /// Compares what was asked for; whether all bars hold.
 fn compare(arguments: &Arguments) -> io::Result<bool> {
+    if arguments.rounds == 0 && !(arguments.calls && arguments.add) {
+        return Err(io::Error::other(
+            "no round says nothing: --rounds 1 or more, or --calls --add",
+        ));
+    }
     let workloads = plan::chosen(&arguments.only)?;
     if arguments.list {
         for workload in workloads {

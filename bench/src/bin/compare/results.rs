@@ -111,10 +111,12 @@ impl Results {
         Some((geometric_mean(ratios.iter().copied())?, ratios.len()))
     }
 
-    /// Takes the rounds of other workloads out of a table that [`Results::csv`]
-    /// wrote; everything is in the order of `workloads` and `allocators` then.
+    /// Takes the rounds of workloads that have none here out of a table that
+    /// [`Results::csv`] wrote; everything is in the order of `workloads` and
+    /// `allocators` then.
     pub fn keep(&mut self, csv: &str, workloads: &[Workload], allocators: &[&'static str]) {
-        let measured: Vec<&str> = self.workloads.iter().map(|w| w.name).collect();
+        let listed: Vec<&str> = self.workloads.iter().map(|w| w.name).collect();
+        let measured: Vec<&str> = self.rounds.keys().map(|key| key.0).collect();
         let mut kept: Vec<&'static str> = Vec::new();
         for line in csv.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();
@@ -148,7 +150,7 @@ impl Results {
                 faults: faults.parse().unwrap_or(0),
             });
             if let Ok(calls) = calls.parse() {
-                self.calls.insert(key, calls);
+                self.calls.entry(key).or_insert(calls);
             }
             kept.push(workload.name);
             if !self.allocators.contains(allocator) {
@@ -157,7 +159,7 @@ impl Results {
         }
         let all = workloads.iter().cloned();
         self.workloads = all
-            .filter(|workload| measured.contains(&workload.name) || kept.contains(&workload.name))
+            .filter(|workload| listed.contains(&workload.name) || kept.contains(&workload.name))
             .collect();
         self.allocators
             .sort_by_key(|name| allocators.iter().position(|known| known == name));
@@ -264,6 +266,12 @@ pub mod tests {
         let mut again = results(&[("b", &[9.0])]);
         again.keep(&old.csv(), &known, &[OURS, "b"]);
         assert_eq!(again.csv().lines().count(), 2);
+        // Calls that were counted without a round join the rounds that are there.
+        let mut counted = results(&[]);
+        counted.calls.insert((old.workloads[0].name, "b"), 7);
+        counted.keep(&old.csv(), &known, &[OURS, "b"]);
+        assert_eq!(counted.rounds, old.rounds);
+        assert_eq!(counted.csv().matches(",7\n").count(), 2);
     }
 
     #[test]
