@@ -20,7 +20,7 @@ pub fn median_interval(figures: impl IntoIterator<Item = f64>) -> Option<(f64, f
     figures.sort_by(f64::total_cmp);
     let count = figures.len();
     let below = (count as f64 - 1.96 * (count as f64).sqrt()) / 2.0;
-    let first = (below.max(1.0) as usize).max(1) - 1;
+    let first = below.max(1.0) as usize - 1;
     Some((*figures.get(first)?, figures[count - 1 - first]))
 }
 

@@ -203,11 +203,7 @@ impl Slot {
                 return Some(Err(error));
             }
         };
-        let mut top = top;
-        for &object in objects[1..count].iter().rev() {
-            top += 8;
-            self.memory.set_object(top, object);
-        }
+        let top = self.add(top, &objects[1..count]);
         self.go(class, top);
         Some(Ok(Taken {
             object: objects[0],
@@ -271,12 +267,16 @@ impl Slot {
         let Ok((count, _)) = tiers.take(class, &mut objects[..room]) else {
             return top;
         };
-        let mut top = top;
-        for &object in objects[..count].iter().rev() {
-            top += 8;
-            self.memory.set_object(top, object);
+        self.add(top, &objects[..count])
+    }
+
+    /// Puts objects on top of a stopped list that has room for them, the first
+    /// of them last; the new top.
+    fn add(&self, top: u32, objects: &[usize]) -> u32 {
+        for (at, &object) in (1..).zip(objects.iter().rev()) {
+            self.memory.set_object(top + 8 * at, object);
         }
-        top
+        top + 8 * objects.len() as u32
     }
 
     /// Takes up to `out.len()` objects from the top of a stopped list; the new
