@@ -94,7 +94,6 @@ fn meaningful(words: impl Iterator<Item = String>) -> Vec<String> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--out" | "--library" => drop(words.next()),
-            "--add" => {}
             _ if word.starts_with("--out=") || word.starts_with("--library=") => {}
             _ => kept.push(word),
         }

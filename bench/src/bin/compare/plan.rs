@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use thmalloc_bench::progress;
 
-use crate::allocators::Allocator;
+use crate::allocators::{Allocator, OURS};
 use crate::catalogue::{self, Workload};
 use crate::results::Results;
 
@@ -100,7 +100,13 @@ pub fn run(
                     (all - done) as f64 * pace
                 ));
                 match workload.run(allocator, directory) {
-                    Ok(usage) => results.rounds.entry(key).or_default().push(usage),
+                    Ok(usage) => {
+                        results.rounds.entry(key).or_default().push(usage);
+                        if allocator.name == OURS {
+                            let build = allocator.version.clone();
+                            results.builds.insert(workload.name, build);
+                        }
+                    }
                     Err(error) => {
                         results.rounds.remove(&key);
                         results.failures.push((key.0, key.1, error.to_string()));

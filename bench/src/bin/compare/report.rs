@@ -3,7 +3,7 @@
 use thmalloc_bench::table::Table;
 
 use crate::bars::{self, Row, above};
-use crate::catalogue::Kind;
+use crate::catalogue::{Kind, Workload};
 use crate::results::{Figure, Results};
 
 /// The tables that are written: a figure, its title, and the unit of the best.
@@ -96,7 +96,8 @@ fn overview(results: &Results) -> Table {
 
 /// How the figures are to be read.
 const READING: &str = "A figure is the median of the rounds, divided by the smallest median among \
-    the peers: 1.00 is the best peer, below 1.00 is better than every peer. `?`: no difference \
+    the peers; times are divided before by how slow the machine was in the round, which is the \
+    geometric mean of all allocators' times in it: 1.00 is the best peer, below 1.00 is better than every peer. `?`: no difference \
     from the best peer is shown, since the rounds of one of the two scatter more than their \
     medians differ (half the distance from the smallest round to the largest; of five rounds and \
     more, without the outermost two; fewer than three show nothing). A failure counts for no mean.";
@@ -134,6 +135,21 @@ fn losses(results: &Results) -> Vec<String> {
     .collect()
 }
 
+/// Which workloads ran on which build of thmalloc, if not all ran on the same.
+fn builds(results: &Results) -> Option<String> {
+    let of = |workload: &Workload| results.builds.get(workload.name).map_or("", String::as_str);
+    let mut builds: Vec<&str> = results.workloads.iter().map(of).collect();
+    builds.sort_unstable();
+    builds.dedup();
+    let ran = |build: &&str| {
+        let on = results.workloads.iter().filter(|w| of(w) == *build);
+        let names: Vec<&str> = on.map(|workload| workload.name).collect();
+        format!("{build}: {}", names.join(", "))
+    };
+    let parts: Vec<String> = builds.iter().map(ran).collect();
+    (parts.len() > 1).then(|| format!("Made in parts, on builds {}", parts.join("; ")))
+}
+
 /// For the terminal.
 pub fn text(results: &Results, rows: &[Row]) -> String {
     let mut text = String::new();
@@ -160,6 +176,9 @@ pub fn markdown(results: &Results, rows: &[Row], machine: &[String], command: &s
     );
     for line in machine {
         text += &format!("{line}\n\n");
+    }
+    if let Some(builds) = builds(results) {
+        text += &format!("{builds}\n\n");
     }
     text += &format!("{READING}\n\n![Every workload and allocator](benchmarks.svg)\n\n");
     text += &format!("## Bars\n\n{}\n", bars::table(rows).markdown());

@@ -11,7 +11,7 @@ use crate::process::Usage;
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// Seconds from start to end.
+    /// Seconds from start to end, on a machine as fast in one round as in the other.
     Time,
     /// Most resident memory.
     Peak,
@@ -32,6 +32,8 @@ pub struct Results {
     pub rounds: BTreeMap<(&'static str, &'static str), Vec<Usage>>,
     /// System calls, where they were counted.
     pub calls: BTreeMap<(&'static str, &'static str), u64>,
+    /// The build of thmalloc that each workload ran on.
+    pub builds: BTreeMap<&'static str, String>,
     /// What did not run: workload, allocator, why.
     pub failures: Vec<(&'static str, &'static str, String)>,
 }
@@ -57,20 +59,41 @@ impl Results {
                 .find(|(key, _)| **key == (workload, allocator));
             return found.map(|(_, count)| *count as f64).into_iter().collect();
         }
+        let rounds = self.of(workload, allocator);
+        match figure {
+            Figure::Time => rounds
+                .iter()
+                .zip(self.paces(workload))
+                .map(|(usage, pace)| usage.wall_s / pace)
+                .collect(),
+            Figure::Peak => rounds.iter().map(|usage| usage.peak_bytes as f64).collect(),
+            _ => rounds.iter().map(|usage| usage.faults as f64).collect(),
+        }
+    }
+
+    fn of(&self, workload: &str, allocator: &str) -> &[Usage] {
         let found = self
             .rounds
             .iter()
             .find(|(key, _)| **key == (workload, allocator));
-        found
-            .map(|(_, rounds)| {
-                let of = |usage: &Usage| match figure {
-                    Figure::Time => usage.wall_s,
-                    Figure::Peak => usage.peak_bytes as f64,
-                    _ => usage.faults as f64,
-                };
-                rounds.iter().map(of).collect()
-            })
-            .unwrap_or_default()
+        found.map_or(&[], |(_, rounds)| rounds)
+    }
+
+    /// How slow the machine was in each round of `workload`, 1 in the mean: the
+    /// geometric mean over the allocators that ran in all of them, one after the
+    /// other, against that of all rounds. (Rounds are blocks: what they differ by is
+    /// taken out, as in Box, Hunter and Hunter, "Statistics for Experimenters", 4.2.)
+    fn paces(&self, workload: &str) -> Vec<f64> {
+        let series = self.allocators.iter().map(|name| self.of(workload, name));
+        let count = series.clone().map(<[Usage]>::len).max().unwrap_or(0);
+        let whole: Vec<&[Usage]> = series.filter(|rounds| rounds.len() == count).collect();
+        let mean = |round: usize| {
+            let seconds = whole.iter().map(|rounds| rounds[round].wall_s);
+            geometric_mean(seconds.map(|s| s.max(f64::MIN_POSITIVE))).unwrap_or(1.0)
+        };
+        let means: Vec<f64> = (0..count).map(mean).collect();
+        let all = geometric_mean(means.iter().copied()).unwrap_or(1.0);
+        means.iter().map(|mean| mean / all).collect()
     }
 
     /// The median of one figure.
@@ -130,6 +153,7 @@ impl Results {
                 peak_kib,
                 faults,
                 calls,
+                build,
             ] = cells[..]
             else {
                 continue;
@@ -152,6 +176,7 @@ impl Results {
             if let Ok(calls) = calls.parse() {
                 self.calls.entry(key).or_insert(calls);
             }
+            self.builds.insert(workload.name, build.to_string());
             kept.push(workload.name);
             if !self.allocators.contains(allocator) {
                 self.allocators.push(allocator);
@@ -168,15 +193,16 @@ impl Results {
     /// Every round as a line of a table, separated by commas.
     pub fn csv(&self) -> String {
         let mut text = String::from(
-            "workload,kind,allocator,round,wall_s,cpu_s,peak_kib,page_faults,system_calls\n",
+            "workload,kind,allocator,round,wall_s,cpu_s,peak_kib,page_faults,system_calls,thmalloc\n",
         );
         for workload in &self.workloads {
+            let build = self.builds.get(workload.name).map_or("", String::as_str);
             for allocator in &self.allocators {
                 let key = (workload.name, *allocator);
                 let calls = self.calls.get(&key).map_or(String::new(), u64::to_string);
                 for (round, usage) in self.rounds.get(&key).into_iter().flatten().enumerate() {
                     text += &format!(
-                        "{},{},{allocator},{},{:.4},{:.3},{},{},{calls}\n",
+                        "{},{},{allocator},{},{:.4},{:.3},{},{},{calls},{build}\n",
                         workload.name,
                         workload.kind.word(),
                         round + 1,
@@ -245,8 +271,29 @@ pub mod tests {
     }
 
     #[test]
+    fn a_round_in_which_all_are_slow_says_nothing_of_any() {
+        let results = results(&[
+            (OURS, &[1.0, 2.0, 8.0]),
+            ("a", &[2.0, 4.0, 16.0]),
+            ("failed", &[]),
+            ("part", &[5.0]),
+        ]);
+        let of = |name| results.figures("w", name, Figure::Time);
+        let (ours, peer) = (of(OURS), of("a"));
+        for (own, other) in ours.iter().zip(&peer) {
+            assert!((own - ours[0]).abs() < 1e-9, "{ours:?}");
+            assert!((other / own - 2.0).abs() < 1e-9, "{peer:?}");
+        }
+        // Seconds stay seconds: the machine's mean pace is 1.
+        assert!((ours[0] - 16_f64.powf(1.0 / 3.0)).abs() < 1e-9, "{ours:?}");
+        assert_eq!(results.figures("w", OURS, Figure::Peak)[2], 8192.0);
+        assert_eq!((of("failed").len(), of("part").len()), (0, 1));
+    }
+
+    #[test]
     fn what_was_written_is_kept_for_other_workloads() {
-        let old = results(&[(OURS, &[1.0]), ("b", &[2.0, 3.0])]);
+        let mut old = results(&[(OURS, &[1.0]), ("b", &[2.0, 3.0])]);
+        old.builds.insert("w", "1 (abc)".to_string());
         let other = Workload {
             name: "v",
             kind: Kind::Real,
@@ -260,6 +307,7 @@ pub mod tests {
         };
         new.keep(&old.csv(), &known, &[OURS, "b"]);
         assert_eq!(new.rounds, old.rounds);
+        assert_eq!(new.builds, old.builds);
         assert_eq!(new.workloads, known);
         assert_eq!(new.allocators, [OURS, "b"]);
         // What is measured anew replaces what was there.
@@ -271,7 +319,7 @@ pub mod tests {
         counted.calls.insert((old.workloads[0].name, "b"), 7);
         counted.keep(&old.csv(), &known, &[OURS, "b"]);
         assert_eq!(counted.rounds, old.rounds);
-        assert_eq!(counted.csv().matches(",7\n").count(), 2);
+        assert_eq!(counted.csv().matches(",7,1 (abc)\n").count(), 2);
     }
 
     #[test]
@@ -279,6 +327,6 @@ pub mod tests {
         let csv = results(&[("a", &[2.0, 3.0])]).csv();
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!(lines[2], "w,synthetic,a,2,3.0000,0.000,3,0,");
+        assert_eq!(lines[2], "w,synthetic,a,2,3.0000,0.000,3,0,,");
     }
 }
