@@ -74,8 +74,13 @@ impl Group {
     }
 
     /// Asks the process to end, as `signal` does, and waits for it.
-    pub fn end(mut self, signal: Signal) {
+    pub fn end(self, signal: Signal) {
         let _ = nix::sys::signal::kill(Pid::from_raw(self.id()), signal);
+        self.wait();
+    }
+
+    /// Waits for the process to end, but not longer than it may take.
+    pub fn wait(mut self) {
         for _ in 0..100 {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 break;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::allocators::{self, Allocator};
+use crate::calls;
 use crate::globals;
 use crate::process::{self, Usage};
 use crate::programs;
@@ -160,7 +161,7 @@ impl Workload {
     /// Runs it once; its files are in `directory`.
     pub fn run(&self, allocator: &Allocator, directory: &Path) -> io::Result<Usage> {
         if self.name == redis::NAME {
-            return redis::run(allocator, directory);
+            return redis::run(allocator, directory, None);
         }
         let mut command = self.command(allocator, directory)?;
         process::run(
@@ -170,8 +171,18 @@ impl Workload {
         )
     }
 
+    /// How many system calls it makes in one more run.
+    pub fn calls(&self, allocator: &Allocator, directory: &Path) -> io::Result<u64> {
+        let list = directory.join("calls");
+        if self.name == redis::NAME {
+            redis::run(allocator, directory, Some(&list))?;
+            return calls::number(&list);
+        }
+        calls::of(&self.command(allocator, directory)?, &list)
+    }
+
     /// The command that runs it.
-    pub fn command(&self, allocator: &Allocator, directory: &Path) -> io::Result<Command> {
+    fn command(&self, allocator: &Allocator, directory: &Path) -> io::Result<Command> {
         let mut command = match self.kind {
             Kind::Synthetic => {
                 let mut command = Command::new(allocators::workloads()?);

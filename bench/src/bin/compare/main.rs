@@ -2,11 +2,12 @@
 //! workload on each, and shows time and peak memory against the best of them.
 //!
 //! `peers` and `allocators` build the libraries; `catalogue`, `programs`,
-//! `redis` and `globals` know what is run, `process` how; `results` sets figures
+//! `redis` and `globals` know what is run, `process` and `calls` how; `results` sets figures
 //! in relation; `bars`, `report` and `chart` show them.
 
 mod allocators;
 mod bars;
+mod calls;
 mod catalogue;
 mod chart;
 mod globals;
@@ -48,7 +49,7 @@ struct Arguments {
     /// counted.
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Count system calls, too: one more run of each under strace.
+    /// Count system calls, too: one more run of each under perf.
     #[arg(long)]
     calls: bool,
     /// Where the picture, the rounds and the tables go.

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use thmalloc_bench::progress;
 
 use crate::allocators::{Allocator, OURS};
+use crate::calls;
 use crate::catalogue::{self, Workload};
 use crate::results::Results;
 
@@ -120,67 +120,27 @@ pub fn run(
     Ok(results)
 }
 
-/// Counts system calls: one more run of each, under strace, which is not timed.
+/// Counts system calls: one more run of each, which is not timed.
 pub fn count_calls(
     results: &mut Results,
     allocators: &[Allocator],
     directory: &Path,
 ) -> io::Result<()> {
-    let list = directory.join("calls");
+    if let Some(why) = calls::missing(&directory.join("calls")) {
+        return Err(io::Error::other(why));
+    }
     for workload in &results.workloads {
         for allocator in allocators.iter().filter(|a| workload.takes(a)) {
-            if workload.name == crate::redis::NAME {
-                continue;
-            }
-            progress::show(&format!(
-                "system calls of {} on {}",
-                workload.name, allocator.name
-            ));
-            let traced = workload.command(allocator, directory)?;
-            let mut command = Command::new("strace");
-            command
-                .args(["-f", "-c", "-U", "calls,name", "-o"])
-                .arg(&list);
-            // strace itself stays on the system's allocator.
-            for (name, value) in traced.get_envs() {
-                match value {
-                    Some(value) if name == "LD_PRELOAD" => {
-                        command
-                            .arg("-E")
-                            .arg(format!("LD_PRELOAD={}", value.display()));
-                    }
-                    Some(value) => {
-                        command.env(name, value);
-                    }
-                    None => {
-                        command.env_remove(name);
-                    }
-                }
-            }
-            command.arg(traced.get_program()).args(traced.get_args());
-            command.current_dir(directory);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.status()?;
-            let text = std::fs::read_to_string(&list).unwrap_or_default();
-            if let Some(count) = total(&text) {
-                results.calls.insert((workload.name, allocator.name), count);
+            let key = (workload.name, allocator.name);
+            progress::show(&format!("system calls of {} on {}", key.0, key.1));
+            if !results.failures.iter().any(|f| (f.0, f.1) == key) {
+                let count = workload.calls(allocator, directory)?;
+                results.calls.insert(key, count);
             }
         }
     }
     progress::show("");
     Ok(())
-}
-
-/// The number in the last line of strace's table.
-fn total(table: &str) -> Option<u64> {
-    let last = table
-        .lines()
-        .rev()
-        .find(|line| line.trim_end().ends_with("total"))?;
-    last.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -195,13 +155,5 @@ mod tests {
         assert_eq!(chosen(&["larson".to_string()]).expect("known").len(), 1);
         assert!(chosen(&["real".to_string()]).expect("a kind").len() > 5);
         assert_eq!(chosen(&[]).expect("all"), catalogue::all());
-    }
-
-    #[test]
-    fn straces_total_is_found() {
-        let table =
-            "    calls syscall\n--------- ----\n       12 read\n--------- ----\n       40 total\n";
-        assert_eq!(total(table), Some(40));
-        assert_eq!(total(""), None);
     }
 }

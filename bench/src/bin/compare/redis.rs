@@ -1,25 +1,27 @@
 //! redis: the server runs on the allocator, the client does not.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use thmalloc_bench::guard::Group;
 
 use crate::allocators::{Allocator, clean};
+use crate::calls;
 use crate::process::{self, Usage};
 
 /// The workload's name.
 pub const NAME: &str = "redis";
 
-/// One server, and a client that sends the same requests each time.
-pub fn run(allocator: &Allocator, directory: &Path) -> io::Result<Usage> {
+/// One server, and a client that sends the same requests each time. With `list`
+/// the server's system calls are counted there, and the rest says nothing.
+pub fn run(allocator: &Allocator, directory: &Path, list: Option<&Path>) -> io::Result<Usage> {
     let socket = directory.join("redis.sock");
     let _ = fs::remove_file(&socket);
     let mut command = Command::new("/usr/bin/redis-server");
@@ -29,11 +31,15 @@ pub fn run(allocator: &Allocator, directory: &Path) -> io::Result<Usage> {
         .args(["--daemonize", "no", "--unixsocket"])
         .arg(&socket);
     allocator.apply(&mut command);
+    if let Some(list) = list {
+        let _ = fs::remove_file(list);
+        command = calls::counted(&command, list);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(fs::File::create(directory.join("errors"))?);
     let server = Group::start(&mut command)?;
     for _ in 0..200 {
-        if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+        if UnixStream::connect(&socket).is_ok() {
             break;
         }
         thread::sleep(Duration::from_millis(20));
@@ -65,7 +71,9 @@ pub fn run(allocator: &Allocator, directory: &Path) -> io::Result<Usage> {
         cpu_s: 0.0,
     };
     let cpu = cpu_s();
-    server.end(Signal::SIGTERM);
+    // Asked by its socket, since the process that was started may be its watcher.
+    UnixStream::connect(&socket)?.write_all(b"SHUTDOWN NOSAVE\r\n")?;
+    server.wait();
     Ok(Usage {
         cpu_s: cpu_s() - cpu,
         ..usage
