@@ -249,7 +249,7 @@ impl Heap {
     pub fn allocate(&self, bytes: usize) -> *mut u8 {
         match SizeClass::for_size(bytes) {
             Some(class) => self.allocate_class(class),
-            None => self.allocate_large(bytes, 1).0,
+            None => self.allocate_large(bytes, 1),
         }
     }
 
@@ -257,7 +257,7 @@ impl Heap {
     pub fn allocate_aligned(&self, bytes: usize, align: usize) -> *mut u8 {
         match SizeClass::for_layout(bytes, align) {
             Some(class) => self.allocate_class(class),
-            None => self.allocate_large(bytes, align).0,
+            None => self.allocate_large(bytes, align),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::region::{
 use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES};
 use crate::span::Span;
 
+use super::adopt::Lent;
 use super::{
     PageHeap, State, Totals, begin_span, each_inner_slot, each_region_part, region_at, slot_at,
 };
@@ -22,7 +23,7 @@ use super::{
 /// Remapping splits the system's list of mappings, of which a process has
 /// 65530 (`vm.max_map_count`), by up to three mappings a move: regions that move
 /// one after the other merge again. After so many, large objects are copied.
-const MAX_MOVES: usize = 16_384;
+pub const MAX_MOVES: usize = 16_384;
 
 /// How many regions belong wholly to the large object whose head this is.
 pub fn whole_regions(map: &PageMap, head: &Region) -> usize {
@@ -96,7 +97,7 @@ impl PageHeap {
     /// failed, nobody can say whether they are still mapped, or who has them.
     /// No object is moved by remapping any more.
     #[cold]
-    fn abandon(&self, map: &PageMap, span: &'static Span) {
+    pub fn abandon(&self, map: &PageMap, span: &'static Span) {
         let mut state = self.state.lock();
         state.moves = MAX_MOVES;
         let (start, granules) = (span.start(), span.granules());
@@ -126,19 +127,29 @@ impl PageHeap {
 }
 
 impl State {
-    /// A span that begins with a region.
+    /// A span that begins with a region. If anything is to be moved into it, it
+    /// has its last region to the end.
     pub fn allocate_regions(
         &mut self,
         map: &PageMap,
         totals: &Totals,
         granules: usize,
         align: usize,
+        lent: Option<&mut Lent>,
     ) -> Option<&'static Span> {
         let count = granules.div_ceil(REGION_GRANULES);
         let (start, dirty) = self
             .runs
             .take(map, count, (align / REGION_GRANULES).max(1))?;
-        self.use_regions(map, totals, start, start, granules, dirty);
+        let (mut granules, mut pages) = (granules, 0);
+        if let Some(lent) = lent {
+            self.lend(map, start, count, lent);
+            pages = lent.pages();
+            if !lent.is_empty() {
+                granules = count * REGION_GRANULES;
+            }
+        }
+        self.use_regions(map, totals, start, start, granules, (dirty, pages));
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -148,7 +159,8 @@ impl State {
 
     /// Marks free regions, taken from the runs, as filled by `granules` of a span
     /// that begins at `first`; the last is parted if they do not fill it. The
-    /// first `dirty` of them may hold something.
+    /// first of them, so many, may hold something; and so many pages come from
+    /// elsewhere.
     fn use_regions(
         &mut self,
         map: &PageMap,
@@ -156,7 +168,7 @@ impl State {
         first: usize,
         start: usize,
         granules: usize,
-        dirty: usize,
+        (dirty, lent): (usize, usize),
     ) {
         let count_touched = |bytes: usize| {
             let mut pages = 0;
@@ -169,6 +181,8 @@ impl State {
         let taken = count_touched((dirty * REGION_BYTES).min(granules * GRANULE_BYTES));
         self.runs_dirty.take(all);
         self.holes_dirty.add(all - taken);
+        // Where pages come from elsewhere, the few that are there go.
+        let taken = (taken + lent).min(granules * GRANULE_PAGES);
         self.note_used(totals, granules, taken);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
@@ -223,7 +237,7 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            self.use_regions(map, totals, start, border, beyond, dirty);
+            self.use_regions(map, totals, start, border, beyond, (dirty, 0));
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {

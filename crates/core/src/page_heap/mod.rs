@@ -16,6 +16,7 @@
 //! Lock: `PageHeap::state`, rank `PageHeap`. No system call is made under it:
 //! what is given back counts as in use meanwhile. Never calls upwards.
 
+mod adopt;
 mod dirty;
 mod huge;
 mod large;
@@ -41,6 +42,7 @@ use crate::sync::{Mutex, MutexGuard, Rank};
 pub use dirty::{PageTurn, Released};
 pub use totals::Totals;
 
+use adopt::Lent;
 use dirty::Dirty;
 use huge::HugePolicy;
 use parted::PartedRegions;
@@ -173,21 +175,22 @@ impl PageHeap {
         granules: usize,
         align: usize,
     ) -> Result<&'static Span, OutOfMemory> {
-        self.allocate_counted(map, metadata, granules, align, 0)
+        self.allocate_counted(map, metadata, granules, align, 0, None)
     }
 
-    /// The same for a new object of the program's.
-    pub fn allocate_large(
+    /// The same for a new object of the program's that is to be zero.
+    pub fn allocate_large_zeroed(
         &self,
         map: &PageMap,
         metadata: &Metadata,
         granules: usize,
         align: usize,
     ) -> Result<&'static Span, OutOfMemory> {
-        self.allocate_counted(map, metadata, granules, align, 1)
+        self.allocate_counted(map, metadata, granules, align, 1, None)
     }
 
-    /// A span that serves so many new large objects.
+    /// A span that serves so many new large objects, and what is to be moved into
+    /// it.
     fn allocate_counted(
         &self,
         map: &PageMap,
@@ -195,6 +198,7 @@ impl PageHeap {
         granules: usize,
         align: usize,
         objects: usize,
+        mut lent: Option<&mut Lent>,
     ) -> Result<&'static Span, OutOfMemory> {
         if granules.max(align) >= MAX_GRANULES {
             return Err(OutOfMemory);
@@ -204,7 +208,7 @@ impl PageHeap {
             let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
                 state.allocate_in_region(map, self, granules, align)
             } else {
-                state.allocate_regions(map, &self.totals, granules, align)
+                state.allocate_regions(map, &self.totals, granules, align, lent.as_deref_mut())
             };
             match found {
                 Some(span) => {

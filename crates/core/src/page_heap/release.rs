@@ -144,7 +144,8 @@ pub fn unmap_unused(start: *mut u8, count: usize) {
 /// span may not be mapped any more.
 pub fn move_regions(from: &Span, to: &Span, count: usize) -> bool {
     let moved = (0..count)
-        .take_while(|&index| move_region(from, to, index))
+        .map(|index| index * REGION_BYTES)
+        .take_while(|at| move_region(from.start() + at, to.start() + at))
         .count();
     if moved == count {
         return true;
@@ -155,11 +156,12 @@ pub fn move_regions(from: &Span, to: &Span, count: usize) -> bool {
     false
 }
 
-fn move_region(from: &Span, to: &Span, index: usize) -> bool {
-    let at =
-        |span: &Span| core::ptr::with_exposed_provenance_mut(span.start() + index * REGION_BYTES);
-    // SAFETY: both are spans in use: their owner is the caller, and they are
-    // mappings of the page heap.
+/// Moves the pages of a region to another one. False where the system cannot:
+/// they are where they were, and the other one may not be mapped any more.
+pub fn move_region(from: usize, to: usize) -> bool {
+    let at = core::ptr::with_exposed_provenance_mut;
+    // SAFETY: both belong to spans in use: their owner is the caller, and they
+    // are mappings of the page heap.
     unsafe { os::move_pages(at(from), at(to), REGION_BYTES) }
 }
 

@@ -17,6 +17,10 @@ use super::region_at;
 const EXACT: usize = 32;
 const LISTS: usize = EXACT + 32;
 
+/// So many runs are looked at for a region that is fit, and so many regions of
+/// each.
+const MAX_LOOKS: usize = 16;
+
 fn list_of(length: usize) -> usize {
     if length <= EXACT {
         length - 1
@@ -134,17 +138,43 @@ impl FreeRuns {
     /// added again as clean.
     pub fn take_dirty(&mut self, map: &PageMap) -> Option<usize> {
         let head = self.dirty.iter().rev().find_map(List::first)?;
+        Some(self.take_one(map, head, head.dirty_run.get() as usize - 1))
+    }
+
+    /// Takes one of those regions that are `fit`, of one of the shortest runs, if
+    /// it is soon found; its address.
+    pub fn take_scattered(
+        &mut self,
+        map: &PageMap,
+        fit: impl Fn(&Region) -> bool,
+    ) -> Option<usize> {
+        let found = {
+            let heads = self.dirty.iter().flat_map(List::iter).take(MAX_LOOKS);
+            let mut regions = heads.flat_map(|head| {
+                let last_first = (0..head.dirty_run.get() as usize).rev();
+                last_first.take(MAX_LOOKS).map(move |index| (head, index))
+            });
+            let at = |head: &Region, index| region_at(map, head.start() + index * REGION_BYTES);
+            regions.find(|&(head, index)| fit(at(head, index)))
+        };
+        let (head, index) = found?;
+        Some(self.take_one(map, head, index))
+    }
+
+    /// Takes a region out of the dirty part of a run; its address.
+    fn take_one(&mut self, map: &PageMap, head: &'static Region, index: usize) -> usize {
         let (start, length) = (head.start(), head.run.get() as usize);
-        let before = head.dirty_run.get() as usize - 1;
+        let dirty = head.dirty_run.get() as usize;
         self.remove(map, head);
-        if before != 0 {
-            self.insert(map, start, before, before);
+        if index != 0 {
+            self.insert(map, start, index, index);
         }
-        let rest = length - before - 1;
+        let taken = start + index * REGION_BYTES;
+        let rest = length - index - 1;
         if rest != 0 {
-            self.insert(map, start + (before + 1) * REGION_BYTES, rest, 0);
+            self.insert(map, taken + REGION_BYTES, rest, dirty - index - 1);
         }
-        Some(start + before * REGION_BYTES)
+        taken
     }
 
     /// Takes any whole run.

@@ -16,10 +16,12 @@ use crate::{Ground, cases};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A span, and how many of its pages are written, in 256ths.
+    /// A span, whether it adopts what lies free elsewhere, and how many of its
+    /// pages are written, in 256ths.
     Allocate {
         granules: usize,
         align: usize,
+        adopts: bool,
         written: usize,
     },
     Free(usize),
@@ -57,12 +59,14 @@ fn lengths() -> impl Strategy<Value = usize> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let written = prop_oneof![3 => 0..20_usize, 1 => 0..=256_usize];
     let align = prop_oneof![3 => Just(1_usize), 1 => (0..=7_u32).prop_map(|shift| 1 << shift)];
-    let allocate =
-        (lengths(), align, written).prop_map(|(granules, align, written)| Step::Allocate {
+    let allocate = (lengths(), align, any::<bool>(), written).prop_map(
+        |(granules, align, adopts, written)| Step::Allocate {
             granules,
             align,
+            adopts,
             written,
-        });
+        },
+    );
     let index = any::<usize>;
     let step = prop_oneof![
         30 => allocate,
@@ -151,11 +155,14 @@ impl Model {
             Step::Allocate {
                 granules,
                 align,
+                adopts,
                 written,
             } => {
-                let span = pages
-                    .allocate(map, metadata, granules, align)
-                    .expect("memory");
+                let span = match adopts {
+                    true => pages.allocate_large(map, metadata, granules, align),
+                    false => pages.allocate(map, metadata, granules, align),
+                };
+                let span = span.expect("memory");
                 assert!(
                     span.start().is_multiple_of(align * GRANULE_BYTES),
                     "{:#x}",
@@ -530,6 +537,71 @@ fn resident_pages(start: usize, bytes: usize) -> usize {
     let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
     assert_eq!(result, 0);
     pages.iter().filter(|&&page| page & 1 != 0).count()
+}
+
+#[test]
+fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = Ground::new();
+    let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
+    let word = |span: &Span, page| Live::word(span.start(), page);
+    let full = REGION_BYTES / PAGE_BYTES;
+    let regions: Vec<_> = (0..8).map(|_| take(REGION_GRANULES)).collect();
+    for (index, span) in regions.iter().enumerate() {
+        for page in 0..full {
+            // SAFETY: a page of the span, which is this test's.
+            unsafe { word(span, page).write((index * full + page) as u64 + 1) };
+        }
+    }
+    for span in regions.iter().step_by(2) {
+        pages.free(map, span, REGION_BYTES);
+    }
+    let free = |count: usize| assert_eq!(pages.count(map).free, count * REGION_BYTES);
+    free(4);
+    // What is to be zero does not get them.
+    let granules = 2 * REGION_GRANULES + 5;
+    let zeroed = pages.allocate_large_zeroed(map, metadata, granules, 1);
+    let zeroed = zeroed.expect("memory");
+    assert_eq!(resident_pages(zeroed.start(), 2 * REGION_BYTES), 0);
+    free(4);
+    // What may have any content does, and the rest of its last region with it.
+    let adopting = || {
+        pages
+            .allocate_large(map, metadata, granules, 1)
+            .expect("memory")
+    };
+    let object = adopting();
+    assert_eq!(object.granules(), granules);
+    let resident = resident_pages(object.start(), granules * GRANULE_BYTES);
+    assert_eq!(resident, granules * GRANULE_BYTES / PAGE_BYTES);
+    assert_eq!(pages.count(map).free, 2 * REGION_BYTES - 5 * GRANULE_BYTES);
+    pages.check_invariants(map);
+    // Neighbours have kept what they had; what was lent is zero.
+    for (index, span) in regions.iter().enumerate().skip(1).step_by(2) {
+        for page in 0..full {
+            // SAFETY: as above.
+            let found = unsafe { word(span, page).read() };
+            assert_eq!(found, (index * full + page) as u64 + 1);
+        }
+    }
+    // Of three regions wanted one is there.
+    let second = adopting();
+    let resident = resident_pages(second.start(), granules * GRANULE_BYTES);
+    assert_eq!(resident, full);
+    let again = take(REGION_GRANULES);
+    for page in 0..full {
+        let region = map.region_of(again.start()).expect("covered");
+        assert_eq!(region.touched_pages(), 0, "all that was free has moved");
+        // SAFETY: as above.
+        assert_eq!(unsafe { word(again, page).read() }, 0, "page {page}");
+    }
+    for span in [zeroed, object, second, again] {
+        pages.free(map, span, span.granules() * GRANULE_BYTES);
+    }
+    pages.check_invariants(map);
 }
 
 #[test]
