@@ -85,6 +85,23 @@ fn membarrier_madvise_and_the_rest_refused_go_unnoticed() {
 }
 
 #[test]
+fn where_pages_cannot_be_moved_new_ones_are_taken() {
+    let launcher = compile("robust_launch.c", &["-static"]);
+    for build in [Build::Release, Build::Checked] {
+        for refused in ["mremap:ENOSYS", "mremap:ENOMEM", "mremap:EPERM"] {
+            let mut command = on_thmalloc(build, Mode::Rseq, &launcher);
+            command.arg(format!("refuse={refused}")).arg("--");
+            command
+                .arg(compile("surface_scattered.c", &[]))
+                .arg("refused");
+            let outcome = run(&mut command, hang_guard(120));
+            outcome.expect_success(refused);
+            assert_eq!(outcome.stderr, "", "{refused}");
+        }
+    }
+}
+
+#[test]
 fn calls_refused_to_later_threads_leave_earlier_ones_in_order() {
     for refused in [
         &["refuse", "membarrier:EPERM", "madvise:EPERM"] as &[&str],

@@ -78,6 +78,11 @@ fn realloc_of_large_objects_copies_nothing() {
 }
 
 #[test]
+fn free_memory_that_lies_apart_serves_a_longer_object() {
+    conforms("surface_scattered.c");
+}
+
+#[test]
 fn free_sized_and_free_aligned_sized_take_back_what_malloc_gave() {
     conforms("surface_free_sized.c");
 }

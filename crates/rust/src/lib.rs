@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for ThMalloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match SizeClass::for_layout(layout.size(), layout.align()) {
             Some(class) => HEAP.allocate_class_inline(class),
-            None => HEAP.allocate_large(layout.size(), layout.align()).0,
+            None => HEAP.allocate_large(layout.size(), layout.align()),
         }
     }
 

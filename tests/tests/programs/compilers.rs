@@ -195,6 +195,8 @@ fn debug(s: &mut Session, gdb: std::process::Command, extra: &[&str]) {
         "break debuggee.c:grow if depth == 3",
         "run",
         "backtrace",
+        // What a local holds before is left over on the stack.
+        "next",
         "info locals",
         "print *list",
         "print list->next->name",

@@ -168,6 +168,12 @@ fn locks_everything() -> bool {
     }
 }
 
+/// May pages be moved? Not those of a process that wants all its memory locked
+/// (mlockall(2), MCL_FUTURE): what they leave behind would not be locked any more.
+pub fn may_move_pages() -> bool {
+    !locks_everything()
+}
+
 /// Keeps a range out of core dumps. A refusal is of no consequence.
 pub fn do_not_dump(address: *mut u8, bytes: usize) {
     // SAFETY: changes no memory and no access to it.

@@ -15,7 +15,7 @@
 //! Lock: the page heap's, to take regions and to give them back.
 
 use crate::metadata::Metadata;
-use crate::os::OutOfMemory;
+use crate::os::{self, OutOfMemory};
 use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::span::Span;
@@ -99,15 +99,16 @@ impl PageHeap {
     }
 
     /// Moves the pages of the regions that were lent into the poor ones of the
-    /// span. False where the system cannot: the span is given up, and there will
+    /// span, if they may be. False where the system cannot: the span is given up, and there will
     /// be no moving any more.
     fn adopt(&self, map: &PageMap, span: &'static Span, lent: &Lent) -> bool {
         let mut poor = poor_regions(map, span.start(), span.granules() / REGION_GRANULES);
+        let may_move = !lent.is_empty() && os::may_move_pages();
         let mut refused = false;
         for lender in lent.iter() {
-            let to = poor.next().filter(|_| !refused);
+            let to = poor.next().filter(|_| may_move && !refused);
             let moved = to.filter(|&to| release::move_region(lender.start(), to));
-            refused = moved.is_none();
+            refused |= to.is_some() && moved.is_none();
             let mut state = self.state.lock();
             if let Some(to) = moved {
                 inherit(region_at(map, lender.start()), region_at(map, to));

@@ -7,7 +7,7 @@
 //! written; those between stay free.
 
 use crate::metadata::Metadata;
-use crate::os::OutOfMemory;
+use crate::os::{self, OutOfMemory};
 use crate::page_map::PageMap;
 use crate::region::{
     REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region, granule_mask,
@@ -73,6 +73,9 @@ impl PageHeap {
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
         let whole = bytes / REGION_BYTES;
+        if !os::may_move_pages() {
+            return Ok(None);
+        }
         {
             let mut state = self.state.lock();
             if state.moves >= MAX_MOVES {

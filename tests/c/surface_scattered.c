@@ -1,0 +1,147 @@
+/* Free memory that lies apart serves a longer object: its pages move there, so that
+ * none is faulted in while those lie idle; nobody else's change; what is to be
+ * zero is; what is locked stays locked.
+ *
+ * usage: surface_scattered [refused]   refused: the system moves no pages
+ */
+#include "surface.h"
+#include <sys/mman.h>
+
+enum { COUNT = 24, APART = 3 };
+#define SIZE (4 * MIB)
+
+static size_t *objects[COUNT];
+
+static void stamp(size_t *object, size_t size, size_t seed) {
+    for (size_t i = 0; i < size / PAGE; i++)
+        object[i * PAGE / sizeof *object] = seed + i;
+}
+
+static void check_stamps(const size_t *object, size_t size, size_t seed, const char *when) {
+    for (size_t i = 0; i < size / PAGE; i++)
+        CHECK(object[i * PAGE / sizeof *object] == seed + i, "page %zu of object %zu %s", i,
+              seed >> 32, when);
+}
+
+/* Few of many, so that they are kept; no two of them side by side. */
+static void free_some_that_lie_apart(void) {
+    for (size_t i = 0; i < COUNT; i++) {
+        objects[i] = malloc(SIZE);
+        stamp(objects[i], SIZE, i << 32);
+    }
+    for (size_t i = 0; i < APART; i++) {
+        free(objects[4 * i + 2]);
+        objects[4 * i + 2] = NULL;
+    }
+}
+
+static void the_others_are_as_they_were(void) {
+    for (size_t i = 0; i < COUNT; i++)
+        if (objects[i]) {
+            check_stamps(objects[i], SIZE, i << 32, "beside those that were free");
+            free(objects[i]);
+        }
+    malloc_trim(0);
+}
+
+static void a_longer_object_gets_their_pages(int refused) {
+    free_some_that_lie_apart();
+    size_t size = APART * SIZE - 200 * KIB, resident = status_bytes("VmRSS");
+    long before = faults();
+    size_t *object = malloc(size);
+    stamp(object, size, (size_t)99 << 32);
+    long faulted = faults() - before;
+    if (!refused) {
+        /* One of six regions may serve small objects meanwhile. */
+        CHECK(faulted < 600, "%ld faults for %zu pages", faulted, size / PAGE);
+        CHECK(status_bytes("VmRSS") < resident + 3 * MIB, "it was %zu KiB", resident / KIB);
+    }
+    check_stamps(object, size, (size_t)99 << 32, "that is new");
+    /* The rest of its last region serves others as before. */
+    char *small[64];
+    for (size_t i = 0; i < 64; i++)
+        memset(small[i] = malloc(100 * KIB), (int)i, 100 * KIB);
+    check_stamps(object, size, (size_t)99 << 32, "after its neighbours are written");
+    for (size_t i = 0; i < 64; i++) {
+        CHECK(small[i][0] == (char)i && small[i][100 * KIB - 1] == (char)i, "%zu", i);
+        free(small[i]);
+    }
+    free(object);
+    the_others_are_as_they_were();
+}
+
+static void what_is_to_be_zero_is(void) {
+    free_some_that_lie_apart();
+    size_t size = APART * SIZE, *object = calloc(1, size);
+    for (size_t i = 0; i < size / sizeof *object; i++)
+        CHECK(object[i] == 0, "word %zu of a zeroed object", i);
+    free(object);
+    the_others_are_as_they_were();
+}
+
+/* Those whose pages have moved read as zeros to whoever gets them next, and
+ * calloc relies on it. */
+static void what_moved_leaves_zeros(void) {
+    free_some_that_lie_apart();
+    size_t *object = malloc(APART * SIZE);
+    stamp(object, APART * SIZE, (size_t)98 << 32);
+    for (int i = 0; i < 8; i++) {
+        size_t *zeroed = calloc(1, 2 * MIB);
+        for (size_t at = 0; at < 2 * MIB / sizeof *zeroed; at++)
+            CHECK(zeroed[at] == 0, "word %zu of zeroed object %d", at, i);
+        objects[4 * (i % APART) + 2] = NULL;
+        free(zeroed);
+    }
+    check_stamps(object, APART * SIZE, (size_t)98 << 32, "beside zeroed ones");
+    free(object);
+    the_others_are_as_they_were();
+}
+
+/* Writable memory without a file that is resident and not locked, in bytes. */
+static size_t unlocked_bytes(void) {
+    char line[512], access[8] = "";
+    unsigned long inode = 1;
+    size_t resident = 0, sum = 0;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    CHECK(maps, "smaps");
+    while (fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%*x-%*x %7s %*s %*s %lu", access, &inode) == 2)
+            continue;
+        sscanf(line, "Rss: %zu", &resident);
+        if (!strncmp(line, "VmFlags:", 8) && !strcmp(access, "rw-p") && inode == 0 &&
+            !strstr(line, " lo"))
+            sum += resident * KIB;
+    }
+    fclose(maps);
+    return sum;
+}
+
+static void what_is_locked_stays_locked(void) {
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        return;
+    size_t before = unlocked_bytes();
+    free_some_that_lie_apart();
+    size_t *object = malloc(APART * SIZE);
+    stamp(object, APART * SIZE, (size_t)97 << 32);
+    object = realloc(object, 2 * APART * SIZE);
+    check_stamps(object, APART * SIZE, (size_t)97 << 32, "after growing");
+    for (size_t i = 0; i < APART; i++)
+        stamp(objects[4 * i + 2] = malloc(SIZE), SIZE, (4 * i + 2) << 32);
+    CHECK(unlocked_bytes() <= before, "%zu KiB are not locked, %zu KiB before",
+          unlocked_bytes() / KIB, before / KIB);
+    free(object);
+    the_others_are_as_they_were();
+    munlockall();
+}
+
+int main(int count, char **arguments) {
+    int refused = count > 1 && strcmp(arguments[1], "refused") == 0;
+    without_huge_pages();
+    for (int round = 0; round < 3; round++) {
+        a_longer_object_gets_their_pages(refused);
+        what_is_to_be_zero_is();
+        what_moved_leaves_zeros();
+    }
+    what_is_locked_stays_locked();
+    return finish();
+}
