@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, LazyLock, Mutex};
 use std::thread;
 
 use crate::block::Block;
@@ -10,7 +10,10 @@ use crate::random::Random;
 
 /// As many threads as CPUs, two at least: a load between threads takes two.
 pub fn crew() -> usize {
-    thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2))
+    // Asked once: the answer takes reading several files.
+    static CREW: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)));
+    *CREW
 }
 
 /// Larson and Krishnan's server: each thread replaces random blocks of its
