@@ -71,6 +71,21 @@ __attribute__((unused)) static size_t status_bytes(const char *name) {
     return kib * KIB;
 }
 
+/* Writes a word to each page of `[from, to)`: the page's number and `seed`. */
+__attribute__((unused)) static void stamp_pages(size_t *object, size_t from, size_t to,
+                                                size_t seed) {
+    for (size_t i = from / PAGE; i < to / PAGE; i++)
+        object[i * PAGE / sizeof *object] = seed + i;
+}
+
+/* Are the first `size` bytes as stamp_pages left them? */
+__attribute__((unused)) static void check_pages(const size_t *object, size_t size, size_t seed,
+                                                const char *when) {
+    for (size_t i = 0; i < size / PAGE; i++)
+        CHECK(object[i * PAGE / sizeof *object] == seed + i, "page %zu of %#zx %s", i, seed,
+              when);
+}
+
 /* Page faults of this process so far that needed no disk. */
 __attribute__((unused)) static long faults(void) {
     struct rusage usage;

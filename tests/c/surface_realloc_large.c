@@ -3,23 +3,13 @@
 #include "surface.h"
 #include <sys/mman.h>
 
-static void stamp(size_t *object, size_t from, size_t to) {
-    for (size_t i = from / PAGE; i < to / PAGE; i++)
-        object[i * PAGE / sizeof *object] = i + 1;
-}
-
-static void check_stamps(const size_t *object, size_t size, const char *when) {
-    for (size_t i = 0; i < size / PAGE; i++)
-        CHECK(object[i * PAGE / sizeof *object] == i + 1, "page %zu %s", i, when);
-}
-
 static void growing_does_not_fault_again(void) {
     size_t *object = malloc(256 * MIB);
-    stamp(object, 0, 256 * MIB);
+    stamp_pages(object, 0, 256 * MIB, 1);
     long before = faults();
     object = realloc(object, 512 * MIB);
     CHECK(object, "512 MiB");
-    check_stamps(object, 256 * MIB, "after growing");
+    check_pages(object, 256 * MIB, 1, "after growing");
     long faulted = faults() - before;
     CHECK(faulted < 3000, "256 MiB to 512 MiB: %ld faults", faulted);
     free(object);
@@ -30,15 +20,15 @@ static void growing_in_steps_faults_each_page_once(void) {
     size_t size = MIB;
     long before = faults();
     size_t *object = malloc(size);
-    stamp(object, 0, size);
+    stamp_pages(object, 0, size, 1);
     while (size < 256 * MIB) {
         size_t larger = size * 5 / 4 / PAGE * PAGE;
         object = realloc(object, larger);
         CHECK(object, "%zu bytes", larger);
-        stamp(object, size, larger);
+        stamp_pages(object, size, larger, 1);
         size = larger;
     }
-    check_stamps(object, size, "after growing in steps");
+    check_pages(object, size, 1, "after growing in steps");
     long faulted = faults() - before, pages = (long)(size / PAGE);
     CHECK(faulted < pages + pages / 10, "%ld faults for %ld pages", faulted, pages);
     free(object);
@@ -49,9 +39,9 @@ static void growing_does_not_hold_both(void) {
     malloc_trim(0);
     size_t *object = malloc(400 * MIB);
     struct rusage usage;
-    stamp(object, 0, 400 * MIB);
+    stamp_pages(object, 0, 400 * MIB, 1);
     object = realloc(object, 700 * MIB);
-    check_stamps(object, 400 * MIB, "after growing");
+    check_pages(object, 400 * MIB, 1, "after growing");
     getrusage(RUSAGE_SELF, &usage);
     CHECK((size_t)usage.ru_maxrss * KIB < 500 * MIB, "peak %ld KiB", usage.ru_maxrss);
     free(object);
@@ -63,14 +53,14 @@ static void an_object_in_several_mappings_keeps_its_contents(void) {
     int advice[] = {MADV_DONTDUMP, MADV_DONTFORK, MADV_SEQUENTIAL};
     for (size_t i = 0; i < sizeof advice / sizeof *advice; i++) {
         size_t *object = malloc(16 * MIB);
-        stamp(object, 0, 16 * MIB);
+        stamp_pages(object, 0, 16 * MIB, 1);
         char *middle = (char *)object + 5 * MIB;
         madvise(middle - (uintptr_t)middle % PAGE, 3 * MIB, advice[i]);
         object = realloc(object, 100 * MIB);
-        check_stamps(object, 16 * MIB, "after growing");
-        stamp(object, 16 * MIB, 100 * MIB);
+        check_pages(object, 16 * MIB, 1, "after growing");
+        stamp_pages(object, 16 * MIB, 100 * MIB, 1);
         object = realloc(object, 10 * MIB);
-        check_stamps(object, 10 * MIB, "after shrinking");
+        check_pages(object, 10 * MIB, 1, "after shrinking");
         free(object);
     }
 }
@@ -104,27 +94,27 @@ static void a_free_neighbour_is_grown_into(void) {
 
 static void shrinking_lets_the_rest_go(void) {
     size_t *object = malloc(64 * MIB);
-    stamp(object, 0, 64 * MIB);
+    stamp_pages(object, 0, 64 * MIB, 1);
     long before = faults();
     object = realloc(object, MIB);
     CHECK(malloc_usable_size(object) <= MIB + PAGE, "usable is %zu",
           malloc_usable_size(object));
-    check_stamps(object, MIB, "after shrinking");
+    check_pages(object, MIB, 1, "after shrinking");
     CHECK(faults() - before < 300, "%ld faults", faults() - before);
     malloc_trim(0);
     size_t resident = status_bytes("VmRSS");
     CHECK(resident < 32 * MIB, "%zu KiB are resident", resident / KIB);
-    check_stamps(object, MIB, "after the trim");
+    check_pages(object, MIB, 1, "after the trim");
     free(object);
 }
 
 static void shrinking_a_little_stays_in_place(void) {
     for (size_t size = MIB; size <= 64 * MIB; size *= 4) {
         size_t *object = malloc(size);
-        stamp(object, 0, size);
+        stamp_pages(object, 0, size, 1);
         size_t *shrunk = realloc(object, size - 3 * PAGE);
         CHECK(shrunk == object, "%zu bytes moved", size);
-        check_stamps(shrunk, size - 3 * PAGE, "after shrinking");
+        check_pages(shrunk, size - 3 * PAGE, 1, "after shrinking");
         free(shrunk);
     }
 }

@@ -12,22 +12,11 @@ enum { COUNT = 24, APART = 3 };
 
 static size_t *objects[COUNT];
 
-static void stamp(size_t *object, size_t size, size_t seed) {
-    for (size_t i = 0; i < size / PAGE; i++)
-        object[i * PAGE / sizeof *object] = seed + i;
-}
-
-static void check_stamps(const size_t *object, size_t size, size_t seed, const char *when) {
-    for (size_t i = 0; i < size / PAGE; i++)
-        CHECK(object[i * PAGE / sizeof *object] == seed + i, "page %zu of object %zu %s", i,
-              seed >> 32, when);
-}
-
 /* Few of many, so that they are kept; no two of them side by side. */
 static void free_some_that_lie_apart(void) {
     for (size_t i = 0; i < COUNT; i++) {
         objects[i] = malloc(SIZE);
-        stamp(objects[i], SIZE, i << 32);
+        stamp_pages(objects[i], 0, SIZE, i << 32);
     }
     for (size_t i = 0; i < APART; i++) {
         free(objects[4 * i + 2]);
@@ -38,7 +27,7 @@ static void free_some_that_lie_apart(void) {
 static void the_others_are_as_they_were(void) {
     for (size_t i = 0; i < COUNT; i++)
         if (objects[i]) {
-            check_stamps(objects[i], SIZE, i << 32, "beside those that were free");
+            check_pages(objects[i], SIZE, i << 32, "beside those that were free");
             free(objects[i]);
         }
     malloc_trim(0);
@@ -49,19 +38,19 @@ static void a_longer_object_gets_their_pages(int refused) {
     size_t size = APART * SIZE - 200 * KIB, resident = status_bytes("VmRSS");
     long before = faults();
     size_t *object = malloc(size);
-    stamp(object, size, (size_t)99 << 32);
+    stamp_pages(object, 0, size, (size_t)99 << 32);
     long faulted = faults() - before;
     if (!refused) {
         /* One of six regions may serve small objects meanwhile. */
         CHECK(faulted < 600, "%ld faults for %zu pages", faulted, size / PAGE);
         CHECK(status_bytes("VmRSS") < resident + 3 * MIB, "it was %zu KiB", resident / KIB);
     }
-    check_stamps(object, size, (size_t)99 << 32, "that is new");
+    check_pages(object, size, (size_t)99 << 32, "that is new");
     /* The rest of its last region serves others as before. */
     char *small[64];
     for (size_t i = 0; i < 64; i++)
         memset(small[i] = malloc(100 * KIB), (int)i, 100 * KIB);
-    check_stamps(object, size, (size_t)99 << 32, "after its neighbours are written");
+    check_pages(object, size, (size_t)99 << 32, "after its neighbours are written");
     for (size_t i = 0; i < 64; i++) {
         CHECK(small[i][0] == (char)i && small[i][100 * KIB - 1] == (char)i, "%zu", i);
         free(small[i]);
@@ -84,7 +73,7 @@ static void what_is_to_be_zero_is(void) {
 static void what_moved_leaves_zeros(void) {
     free_some_that_lie_apart();
     size_t *object = malloc(APART * SIZE);
-    stamp(object, APART * SIZE, (size_t)98 << 32);
+    stamp_pages(object, 0, APART * SIZE, (size_t)98 << 32);
     for (int i = 0; i < 8; i++) {
         size_t *zeroed = calloc(1, 2 * MIB);
         for (size_t at = 0; at < 2 * MIB / sizeof *zeroed; at++)
@@ -92,7 +81,7 @@ static void what_moved_leaves_zeros(void) {
         objects[4 * (i % APART) + 2] = NULL;
         free(zeroed);
     }
-    check_stamps(object, APART * SIZE, (size_t)98 << 32, "beside zeroed ones");
+    check_pages(object, APART * SIZE, (size_t)98 << 32, "beside zeroed ones");
     free(object);
     the_others_are_as_they_were();
 }
@@ -122,11 +111,11 @@ static void what_is_locked_stays_locked(void) {
     size_t before = unlocked_bytes();
     free_some_that_lie_apart();
     size_t *object = malloc(APART * SIZE);
-    stamp(object, APART * SIZE, (size_t)97 << 32);
+    stamp_pages(object, 0, APART * SIZE, (size_t)97 << 32);
     object = realloc(object, 2 * APART * SIZE);
-    check_stamps(object, APART * SIZE, (size_t)97 << 32, "after growing");
+    check_pages(object, APART * SIZE, (size_t)97 << 32, "after growing");
     for (size_t i = 0; i < APART; i++)
-        stamp(objects[4 * i + 2] = malloc(SIZE), SIZE, (4 * i + 2) << 32);
+        stamp_pages(objects[4 * i + 2] = malloc(SIZE), 0, SIZE, (4 * i + 2) << 32);
     CHECK(unlocked_bytes() <= before, "%zu KiB are not locked, %zu KiB before",
           unlocked_bytes() / KIB, before / KIB);
     free(object);

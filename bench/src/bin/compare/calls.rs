@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 const EVENT: &str = "raw_syscalls:sys_enter";
 
 /// `command` as one whose system calls are counted, and those of its threads and
-/// children; the number is in `list` when it has ended.
+/// children; the number is in `list` when it has ended, and no older one.
 pub fn counted(command: &Command, list: &Path) -> Command {
+    let _ = fs::remove_file(list);
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x,", "-e", EVENT, "-o"]).arg(list);
     perf.arg("--").arg(command.get_program());
@@ -30,7 +31,6 @@ pub fn counted(command: &Command, list: &Path) -> Command {
 
 /// Runs `command` and counts.
 pub fn of(command: &Command, list: &Path) -> io::Result<u64> {
-    let _ = fs::remove_file(list);
     let mut perf = counted(command, list);
     perf.stdin(Stdio::null()).stdout(Stdio::null());
     // Its errors are those of the program, which ran before.
@@ -82,7 +82,7 @@ mod tests {
         let mut command = Command::new("program");
         command.arg("word").env("A", "b").env_remove("C");
         command.current_dir("/tmp");
-        let perf = counted(&command, Path::new("list"));
+        let perf = counted(&command, Path::new("/nowhere/list"));
         let words: Vec<_> = perf.get_args().collect();
         assert_eq!(words[words.len() - 3..], ["--", "program", "word"]);
         assert_eq!(perf.get_current_dir(), Some(Path::new("/tmp")));

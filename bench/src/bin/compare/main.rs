@@ -2,8 +2,8 @@
 //! workload on each, and shows time and peak memory against the best of them.
 //!
 //! `peers` and `allocators` build the libraries; `catalogue`, `programs`,
-//! `redis` and `globals` know what is run, `process` and `calls` how; `results` sets figures
-//! in relation; `bars`, `report` and `chart` show them.
+//! `redis` and `globals` know what is run, `process` and `calls` how; `results`
+//! sets figures in relation; `bars`, `report` and `chart` show them.
 
 mod allocators;
 mod bars;

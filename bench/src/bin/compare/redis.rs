@@ -32,7 +32,6 @@ pub fn run(allocator: &Allocator, directory: &Path, list: Option<&Path>) -> io::
         .arg(&socket);
     allocator.apply(&mut command);
     if let Some(list) = list {
-        let _ = fs::remove_file(list);
         command = calls::counted(&command, list);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -97,8 +97,8 @@ fn overview(results: &Results) -> Table {
 /// How the figures are to be read.
 const READING: &str = "A figure is the median of the rounds, divided by the smallest median among \
     the peers; times are divided before by how slow the machine was in the round, which is the \
-    geometric mean of all allocators' times in it: 1.00 is the best peer, below 1.00 is better than every peer. `?`: no difference \
-    from the best peer is shown, since the rounds of one of the two scatter more than their \
+    geometric mean of all allocators' times in it: 1.00 is the best peer, below 1.00 is better \
+    than every peer. `?`: no difference from the best peer is shown, since the rounds of one of the two scatter more than their \
     medians differ (half the distance from the smallest round to the largest; of five rounds and \
     more, without the outermost two; fewer than three show nothing). A failure counts for no mean.";
 

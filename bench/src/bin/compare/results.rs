@@ -53,11 +53,8 @@ impl Results {
     /// The rounds of one figure.
     pub fn figures(&self, workload: &str, allocator: &str, figure: Figure) -> Vec<f64> {
         if figure == Figure::Calls {
-            let found = self
-                .calls
-                .iter()
-                .find(|(key, _)| **key == (workload, allocator));
-            return found.map(|(_, count)| *count as f64).into_iter().collect();
+            let count = self.calls.get(&(workload, allocator));
+            return count.map(|count| *count as f64).into_iter().collect();
         }
         let rounds = self.of(workload, allocator);
         match figure {

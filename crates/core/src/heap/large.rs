@@ -3,10 +3,8 @@
 use core::ptr::null_mut;
 
 use super::{Heap, each_touched, pointer, wastes_little, zero};
-use crate::metadata::Metadata;
-use crate::os::{self, OutOfMemory, PAGE_BYTES};
-use crate::page_heap::PageHeap;
-use crate::page_map::PageMap;
+use crate::os::{self, PAGE_BYTES};
+use crate::page_heap::Content;
 use crate::region::{REGION_BYTES, REGION_GRANULES};
 use crate::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES};
 use crate::span::Span;
@@ -28,28 +26,27 @@ const HOPELESS_BYTES: usize = 1 << 44;
 /// The most that can be asked for (`PTRDIFF_MAX`).
 const MAX_BYTES: usize = isize::MAX as usize;
 
-/// How the page heap takes a span: for an object with any content, or a zeroed
-/// one.
-type Take = fn(&PageHeap, &PageMap, &Metadata, usize, usize) -> Result<&'static Span, OutOfMemory>;
-
 impl Heap {
-    /// A large object. Sizes up to [`MAX_SMALL_BYTES`] come here,
-    /// too, for their alignment.
+    /// A large object. Sizes up to [`MAX_SMALL_BYTES`] come here, too, for their
+    /// alignment.
     #[cold]
     #[inline(never)]
     pub fn allocate_large(&self, bytes: usize, align: usize) -> *mut u8 {
-        let span = self.take_large(bytes, align, PageHeap::allocate_large);
+        let span = self.take_large(bytes, align, Content::Any);
         span.map_or(null_mut(), |span| pointer(span.start()))
     }
 
-    fn take_large(&self, bytes: usize, align: usize, take: Take) -> Option<&'static Span> {
+    fn take_large(&self, bytes: usize, align: usize, content: Content) -> Option<&'static Span> {
         if bytes.checked_add(align).is_none_or(|sum| sum > MAX_BYTES) {
             return None;
         }
         self.ensure_started();
         let granules = granules_of(bytes);
         let align = align.div_ceil(GRANULE_BYTES);
-        let allocate = || take(&self.pages, &self.map, &self.metadata, granules, align);
+        let allocate = || {
+            self.pages
+                .allocate_large(&self.map, &self.metadata, granules, align, content)
+        };
         let span = allocate().or_else(|error| {
             // What no system has, no giving back helps to get.
             if bytes >= HOPELESS_BYTES {
@@ -66,7 +63,7 @@ impl Heap {
 
     /// As [`Heap::allocate_large`], zeroed: only pages that had another use are.
     pub fn allocate_large_zeroed(&self, bytes: usize, align: usize) -> *mut u8 {
-        let Some(span) = self.take_large(bytes, align, PageHeap::allocate_large_zeroed) else {
+        let Some(span) = self.take_large(bytes, align, Content::Zero) else {
             return null_mut();
         };
         let sparse = bytes >= SPARSE_BYTES;

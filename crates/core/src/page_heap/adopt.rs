@@ -26,7 +26,8 @@ use super::{PageHeap, State, begin_span, large, region_at, release};
 /// what it has then goes.
 const POOR_PAGES: usize = 128;
 
-/// One with so many may lend them: moving takes as long as two to ten page faults.
+/// One with so many may lend them: moving takes as long as five page faults, where
+/// another thread runs as eighteen.
 const RICH_PAGES: usize = POOR_PAGES + 64;
 
 /// An object adopts the pages of so many regions at the most.
@@ -35,6 +36,15 @@ const MAX_LENT: usize = 64;
 /// Pages of more regions than this are not moved: each region that they came to
 /// is a mapping of its own, of which a process has 65530 (`vm.max_map_count`).
 const MAX_REGIONS: usize = 8192;
+
+/// What a new object is to hold at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Anything.
+    Any,
+    /// Zeros: the caller sees to those pages that had another use.
+    Zero,
+}
 
 /// Regions that lend their pages to a new span.
 pub struct Lent {
@@ -54,11 +64,6 @@ impl Lent {
         }
     }
 
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// How many pages of them hold something.
     pub fn pages(&self) -> usize {
         self.pages
@@ -76,34 +81,35 @@ impl Lent {
 }
 
 impl PageHeap {
-    /// A span for a new object of the program's, whose first content is of no
-    /// consequence: what lies free elsewhere moves into it.
+    /// A span for a new object of the program's. If its first content is of no
+    /// consequence, what lies free elsewhere moves into it.
     pub fn allocate_large(
         &self,
         map: &PageMap,
         metadata: &Metadata,
         granules: usize,
         align: usize,
+        content: Content,
     ) -> Result<&'static Span, OutOfMemory> {
-        loop {
-            let mut lent = Lent::new();
-            let span = self.allocate_counted(map, metadata, granules, align, 1, Some(&mut lent))?;
-            if !self.adopt(map, span, &lent) {
-                continue;
-            }
-            if span.granules() != granules {
-                self.shrink(map, span, granules);
-            }
-            return Ok(span);
+        let mut lent = Lent::new();
+        let adopts = (content == Content::Any).then_some(&mut lent);
+        let span = self.allocate_counted(map, metadata, granules, align, 1, adopts)?;
+        if !self.adopt(map, span, &lent) {
+            // The object counts already.
+            return self.allocate(map, metadata, granules, align);
         }
+        if span.granules() != granules {
+            self.shrink(map, span, granules);
+        }
+        Ok(span)
     }
 
     /// Moves the pages of the regions that were lent into the poor ones of the
-    /// span, if they may be. False where the system cannot: the span is given up, and there will
-    /// be no moving any more.
+    /// span, if they may be. False where the system cannot: the span is given up,
+    /// and there will be no moving any more.
     fn adopt(&self, map: &PageMap, span: &'static Span, lent: &Lent) -> bool {
         let mut poor = poor_regions(map, span.start(), span.granules() / REGION_GRANULES);
-        let may_move = !lent.is_empty() && os::may_move_pages();
+        let may_move = lent.count != 0 && os::may_move_pages();
         let mut refused = false;
         for lender in lent.iter() {
             let to = poor.next().filter(|_| may_move && !refused);

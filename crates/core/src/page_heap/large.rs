@@ -144,15 +144,18 @@ impl State {
         let (start, dirty) = self
             .runs
             .take(map, count, (align / REGION_GRANULES).max(1))?;
-        let (mut granules, mut pages) = (granules, 0);
-        if let Some(lent) = lent {
+        let lent = lent.map_or(0, |lent| {
             self.lend(map, start, count, lent);
-            pages = lent.pages();
-            if !lent.is_empty() {
-                granules = count * REGION_GRANULES;
-            }
-        }
-        self.use_regions(map, totals, start, start, granules, (dirty, pages));
+            lent.pages()
+        });
+        let granules = match lent {
+            0 => granules,
+            _ => count * REGION_GRANULES,
+        };
+        let pages = self.use_regions(map, start, start, granules, dirty);
+        // Where pages come from elsewhere, the few that are there go.
+        let pages = (pages + lent).min(granules * GRANULE_PAGES);
+        self.note_used(totals, granules, pages);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -162,17 +165,16 @@ impl State {
 
     /// Marks free regions, taken from the runs, as filled by `granules` of a span
     /// that begins at `first`; the last is parted if they do not fill it. The
-    /// first of them, so many, may hold something; and so many pages come from
-    /// elsewhere.
+    /// first `dirty` of them may hold something. Returns how many pages of the span
+    /// do; they are not noted as used yet.
     fn use_regions(
         &mut self,
         map: &PageMap,
-        totals: &Totals,
         first: usize,
         start: usize,
         granules: usize,
-        (dirty, lent): (usize, usize),
-    ) {
+        dirty: usize,
+    ) -> usize {
         let count_touched = |bytes: usize| {
             let mut pages = 0;
             each_region_part(map, start, bytes, |region, first, length| {
@@ -184,9 +186,6 @@ impl State {
         let taken = count_touched((dirty * REGION_BYTES).min(granules * GRANULE_BYTES));
         self.runs_dirty.take(all);
         self.holes_dirty.add(all - taken);
-        // Where pages come from elsewhere, the few that are there go.
-        let taken = (taken + lent).min(granules * GRANULE_PAGES);
-        self.note_used(totals, granules, taken);
         let rest = granules % REGION_GRANULES;
         if rest != 0 {
             let last_start = start + (granules - rest) * GRANULE_BYTES;
@@ -197,6 +196,7 @@ impl State {
             last.used.set(granule_mask(0, rest));
             self.parted.add(last);
         }
+        taken
     }
 
     fn extend(
@@ -240,7 +240,8 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            self.use_regions(map, totals, start, border, beyond, (dirty, 0));
+            let pages = self.use_regions(map, start, border, beyond, dirty);
+            self.note_used(totals, beyond, pages);
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {

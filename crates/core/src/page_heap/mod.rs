@@ -39,6 +39,7 @@ use crate::span::Span;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
+pub use adopt::Content;
 pub use dirty::{PageTurn, Released};
 pub use totals::Totals;
 
@@ -176,17 +177,6 @@ impl PageHeap {
         align: usize,
     ) -> Result<&'static Span, OutOfMemory> {
         self.allocate_counted(map, metadata, granules, align, 0, None)
-    }
-
-    /// The same for a new object of the program's that is to be zero.
-    pub fn allocate_large_zeroed(
-        &self,
-        map: &PageMap,
-        metadata: &Metadata,
-        granules: usize,
-        align: usize,
-    ) -> Result<&'static Span, OutOfMemory> {
-        self.allocate_counted(map, metadata, granules, align, 1, None)
     }
 
     /// A span that serves so many new large objects, and what is to be moved into

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use thmalloc_core::os::{HugePages, PAGE_BYTES};
-use thmalloc_core::page_heap::Piece;
+use thmalloc_core::page_heap::{Content, Piece};
 use thmalloc_core::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use thmalloc_core::size_class::GRANULE_BYTES;
 use thmalloc_core::span::{Span, SpanKind};
@@ -159,7 +159,7 @@ impl Model {
                 written,
             } => {
                 let span = match adopts {
-                    true => pages.allocate_large(map, metadata, granules, align),
+                    true => pages.allocate_large(map, metadata, granules, align, Content::Any),
                     false => pages.allocate(map, metadata, granules, align),
                 };
                 let span = span.expect("memory");
@@ -563,17 +563,16 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
     free(4);
     // What is to be zero does not get them.
     let granules = 2 * REGION_GRANULES + 5;
-    let zeroed = pages.allocate_large_zeroed(map, metadata, granules, 1);
-    let zeroed = zeroed.expect("memory");
+    let large = |content| {
+        pages
+            .allocate_large(map, metadata, granules, 1, content)
+            .expect("memory")
+    };
+    let zeroed = large(Content::Zero);
     assert_eq!(resident_pages(zeroed.start(), 2 * REGION_BYTES), 0);
     free(4);
     // What may have any content does, and the rest of its last region with it.
-    let adopting = || {
-        pages
-            .allocate_large(map, metadata, granules, 1)
-            .expect("memory")
-    };
-    let object = adopting();
+    let object = large(Content::Any);
     assert_eq!(object.granules(), granules);
     let resident = resident_pages(object.start(), granules * GRANULE_BYTES);
     assert_eq!(resident, granules * GRANULE_BYTES / PAGE_BYTES);
@@ -588,7 +587,7 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
         }
     }
     // Of three regions wanted one is there.
-    let second = adopting();
+    let second = large(Content::Any);
     let resident = resident_pages(second.start(), granules * GRANULE_BYTES);
     assert_eq!(resident, full);
     let again = take(REGION_GRANULES);
