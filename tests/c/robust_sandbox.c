@@ -225,9 +225,7 @@ static void change_namespaces(void)
 /* Takes this thread's restartable sequence area from the kernel, and notes in
  * it what glibc notes where registration failed: threads that this one starts
  * are then not registered. (glibc itself ends a process in which threads could
- * be registered at first and cannot any more.) To be called before the thread
- * first allocates: the area is glibc's for the thread's life, and one that was
- * seen to be registered is believed to stay so. */
+ * be registered at first and cannot any more.) */
 static void leave_rseq(void)
 {
     const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
@@ -268,6 +266,7 @@ static void *refused_turns(void *data)
 {
     const struct refusal *refusal = data;
     pthread_t after[THREADS];
+    turns(1, 1000);
     for (int i = 0; i < refusal->count; i++)
         refuse_named(refusal->what[i]);
     for (int round = 0; round < laps(5); round++) {

@@ -24,10 +24,12 @@ pub enum Mode {
     Rseq,
     /// With a lock: valgrind, older glibc, sandboxes.
     Lock,
+    /// By restartable sequences, by the CPU's number: Linux before 6.3.
+    Cpu,
 }
 
 impl Mode {
-    /// Both ways in.
+    /// The two that differ in more than where a cache's number is read.
     pub const ALL: [Mode; 2] = [Mode::Rseq, Mode::Lock];
 
     /// The value of `THMALLOC_CONF` that forces this mode.
@@ -35,6 +37,7 @@ impl Mode {
         match self {
             Mode::Rseq => "cache=rseq",
             Mode::Lock => "cache=lock",
+            Mode::Cpu => "cache=cpu",
         }
     }
 }

@@ -259,7 +259,7 @@ fn said_under(conf: &str) -> String {
 
 fn unknown_option(option: &str) -> String {
     format!(
-        "thmalloc: THMALLOC_CONF: unknown option \"{option}\", ignored (known: cache=rseq|lock, release_delay=MS|off, stats_at_exit[=FILE])\n"
+        "thmalloc: THMALLOC_CONF: unknown option \"{option}\", ignored (known: cache=rseq|cpu|lock, release_delay=MS|off, stats_at_exit[=FILE])\n"
     )
 }
 
@@ -279,7 +279,7 @@ fn a_misspelt_option_is_named_and_the_program_goes_on() {
 
 #[test]
 fn a_known_option_is_taken_silently() {
-    for conf in ["", "cache=rseq", "cache=lock"] {
+    for conf in ["", "cache=rseq", "cache=cpu", "cache=lock"] {
         assert_eq!(said_under(conf), "", "{conf}");
     }
 }

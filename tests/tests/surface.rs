@@ -1,7 +1,7 @@
 //! The malloc family, each function as its man page has it.
 //!
 //! The rules are C programs (`tests/c/surface_*.c`), which say what failed and
-//! end with an error; each runs in both cache modes, on the library that users
+//! end with an error; each runs in all cache modes, on the library that users
 //! get and on the one that checks itself. A program that succeeds says nothing.
 
 use std::ffi::OsStr;
@@ -20,7 +20,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 fn in_all_ways<A: AsRef<OsStr>>(source: &str, arguments: &[A], check: impl Fn(&Outcome)) {
     let program = compile(source, &[]);
     for build in [Build::Release, Build::Checked] {
-        for mode in Mode::ALL {
+        let by_cpu = (build == Build::Release).then_some(Mode::Cpu);
+        for mode in Mode::ALL.into_iter().chain(by_cpu) {
             let mut command = on_thmalloc(build, mode, &program);
             let outcome = run(command.args(arguments), LIMIT);
             outcome.expect_success(&format!("{source}, {build:?}, {mode:?}"));

@@ -37,9 +37,12 @@ pub enum Summary<'a> {
 /// The options in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config<'a> {
-    /// `cache=rseq|lock`. Restartable sequences are used only where the system
+    /// `cache=rseq|cpu|lock`. Restartable sequences are used only where the system
     /// has them.
     pub cache_mode: CacheMode,
+    /// `cache=cpu`: sequences number the caches by the CPU, as they do before Linux
+    /// 6.3, which has no concurrency ids.
+    pub by_cpu: bool,
     /// `release_delay=MILLISECONDS|off`. How long memory is unused before it is
     /// given back to the system, in milliseconds; `None`: it is not.
     pub release_delay: Option<u32>,
@@ -62,6 +65,7 @@ impl Config<'static> {
     /// What holds where nothing is said.
     pub const DEFAULT: Config<'static> = Config {
         cache_mode: CacheMode::Rseq,
+        by_cpu: false,
         release_delay: Some(RELEASE_DELAY),
         stats_at_exit: None,
     };
@@ -85,8 +89,9 @@ impl<'a> Config<'a> {
         for option in text.split(|&byte| byte == b',') {
             match option {
                 b"" => {}
-                b"cache=rseq" => config.cache_mode = CacheMode::Rseq,
-                b"cache=lock" => config.cache_mode = CacheMode::Lock,
+                b"cache=rseq" => (config.cache_mode, config.by_cpu) = (CacheMode::Rseq, false),
+                b"cache=cpu" => (config.cache_mode, config.by_cpu) = (CacheMode::Rseq, true),
+                b"cache=lock" => (config.cache_mode, config.by_cpu) = (CacheMode::Lock, false),
                 b"release_delay=off" => config.release_delay = None,
                 b"stats_at_exit" => config.stats_at_exit = Some(Summary::Stderr),
                 other if let Some(path) = path_of_stats(other) => {
@@ -124,7 +129,7 @@ fn warn(option: &[u8]) {
     Line::new()
         .text("THMALLOC_CONF: unknown option \"")
         .bytes(shown)
-        .text("\", ignored (known: cache=rseq|lock, release_delay=MS|off, ")
+        .text("\", ignored (known: cache=rseq|cpu|lock, release_delay=MS|off, ")
         .text("stats_at_exit[=FILE])")
         .write();
 }
@@ -146,6 +151,9 @@ mod tests {
         let (config, unknown) = parse("cache=rseq,cache=lock,");
         assert_eq!(config.cache_mode, CacheMode::Lock);
         assert!(unknown.is_empty());
+        let by_cpu = |text| parse(text).0.by_cpu;
+        assert!(by_cpu("cache=lock,cache=cpu"));
+        assert!(!by_cpu("cache=cpu,cache=rseq") && !by_cpu("cache=cpu,cache=lock"));
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Heap {
         if !self.started.is_done() {
             self.started.call(|| {
                 let config = Config::from_environment();
-                self.caches.start(&self.metadata, config.cache_mode);
+                let (mode, by_cpu) = (config.cache_mode, config.by_cpu);
+                self.caches.start(&self.metadata, mode, by_cpu);
                 self.scavenger.configure(config.release_delay);
                 if let Some(summary) = config.stats_at_exit {
                     self.summary.keep(&self.metadata, summary);
@@ -167,10 +168,13 @@ impl Heap {
         self.caches.mode()
     }
 
-    /// Shows the fast path of `free` the page map's window, once there is one.
+    /// Shows the fast path of `free` the page map's window, once there is one; and
+    /// with it the caches, so not where these are not entered by sequences. After
+    /// start-up.
     fn open_window(&self) {
         let entry = x86_64::entry();
-        if entry.window_granules.load(Ordering::Relaxed) == 0 {
+        let rseq = self.caches.mode() == Mode::Rseq;
+        if rseq && entry.window_granules.load(Ordering::Relaxed) == 0 {
             let window = self.map.window();
             entry.window_base.store(window.base, Ordering::Relaxed);
             let table = window.table.cast_mut();

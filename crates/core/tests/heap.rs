@@ -1,15 +1,16 @@
 //! The whole heap against a plain model: random sequences, the fuzz target's
-//! corpus, threads; by restartable sequences and in lock mode.
+//! corpus, threads; by restartable sequences of both kinds and in lock mode.
 
 mod heap_ops;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heap_ops::{Others, Session};
 use proptest::prelude::*;
-use thmalloc_core::cpu_cache::Mode;
+use thmalloc_core::cpu_cache::{Mode, x86_64};
 use thmalloc_core::heap::HEAP;
 
 /// There is one heap in a process, and its figures are compared: one test at a
@@ -140,6 +141,11 @@ fn threads_at_once_each_agree_with_their_models() {
 fn the_mode_is_the_one_that_was_asked_for() {
     match std::env::var("THMALLOC_CONF").as_deref() {
         Ok("cache=lock") => assert_eq!(HEAP.cache_mode(), Mode::Lock),
+        Ok("cache=cpu") if HEAP.cache_mode() == Mode::Rseq => {
+            let entry = x86_64::entry();
+            assert_eq!(entry.distance_with_id.load(Ordering::Relaxed), 0);
+            assert_ne!(entry.distance.load(Ordering::Relaxed), 0);
+        }
         _ => println!("the default: {:?}", HEAP.cache_mode()),
     }
 }
@@ -147,10 +153,19 @@ fn the_mode_is_the_one_that_was_asked_for() {
 /// The mode is chosen when a process starts, so another one runs these tests.
 #[test]
 fn all_this_holds_in_lock_mode_too() {
+    run_all("cache=lock");
+}
+
+#[test]
+fn all_this_holds_without_concurrency_ids_too() {
+    run_all("cache=cpu");
+}
+
+fn run_all(options: &str) {
     let program = std::env::current_exe().expect("this test's program");
     let output = Command::new(program)
         .args(["--skip", "all_this_holds"])
-        .env("THMALLOC_CONF", "cache=lock")
+        .env("THMALLOC_CONF", options)
         .output()
         .expect("this test's program runs");
     let text = String::from_utf8_lossy(&output.stdout);

@@ -203,6 +203,6 @@ fn threads_that_come_and_go_leave_objects_that_others_use() {
 }
 
 #[test]
-fn all_of_this_holds_in_lock_mode_too() {
-    modes::run_all_in_lock_mode();
+fn all_of_this_holds_in_other_modes_too() {
+    modes::run_all_in_other_modes();
 }

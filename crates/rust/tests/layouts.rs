@@ -218,6 +218,6 @@ fn what_cannot_be_had_is_null_and_the_object_stays_as_it_was() {
 }
 
 #[test]
-fn all_of_this_holds_in_lock_mode_too() {
-    modes::run_all_in_lock_mode();
+fn all_of_this_holds_in_other_modes_too() {
+    modes::run_all_in_other_modes();
 }

@@ -24,15 +24,6 @@ pub const FIRST_ARRAY: u32 = 1024;
 /// What a list has at the slot's beginning: its `top` and its `end`.
 pub const HEAD_BYTES: usize = 8;
 
-/// A slot in which every list is empty and full.
-#[repr(C, align(64))]
-pub struct EmptySlot([AtomicU64; CLASS_COUNT]);
-
-/// The slot of all threads before start-up and in lock mode.
-// SAFETY: a section of variables.
-#[unsafe(link_section = ".data.thmalloc_entry")]
-pub static EMPTY_SLOT: EmptySlot = EmptySlot([const { AtomicU64::new(0) }; CLASS_COUNT]);
-
 const _: () = assert!(CLASS_COUNT * HEAD_BYTES <= FIRST_ARRAY as usize);
 
 /// The words of a slot.

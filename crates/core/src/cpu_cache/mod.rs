@@ -35,7 +35,7 @@ use crate::central::{Below, CentralFreeList};
 use crate::fatal::Call;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
-use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
+use crate::size_class::{CLASS_COUNT, FINE_BYTES, MAX_BATCH, SizeClass};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::transfer_cache::TransferCache;
@@ -141,8 +141,9 @@ impl CpuCaches {
     }
 
     /// Sets the caches up, by restartable sequences if `wanted` and the system
-    /// has what they take. Called once, before any other method.
-    pub fn start(&self, metadata: &Metadata, wanted: Mode) {
+    /// has what they take; with `by_cpu`, not by concurrency ids. Called once, before
+    /// any other method.
+    pub fn start(&self, metadata: &Metadata, wanted: Mode, by_cpu: bool) {
         let rseq = match wanted {
             Mode::Rseq => os::rseq_offset().filter(|_| os::register_membarrier_rseq()),
             Mode::Lock => None,
@@ -152,7 +153,7 @@ impl CpuCaches {
             && self.reserve(metadata, cpus)
         {
             self.mode.store(1, Ordering::Relaxed);
-            self.open_entry(offset);
+            self.open_entry(offset, !by_cpu && os::rseq_has_concurrency_id());
             return;
         }
         let mut count = LOCK_SLOTS;
@@ -161,20 +162,18 @@ impl CpuCaches {
         }
     }
 
-    /// Reserves memory for `count` slots, and for an empty one before them. It
-    /// reads as zeros, which is a list that is empty and full; it is opened for
-    /// writing slot by slot.
+    /// Reserves memory for `count` slots. It reads as zeros, which is a list that
+    /// is empty and full; it is opened for writing slot by slot.
     fn reserve(&self, metadata: &Metadata, count: usize) -> bool {
         let pointer = size_of::<AtomicPtr<Mutex<Slot>>>();
         let Ok(slots) = metadata.allocate_bytes(count * pointer, pointer) else {
             return false;
         };
-        let bytes = (count + 1) * SLOT_BYTES;
-        let Ok(empty) = os::map(bytes, Protection::Read) else {
+        let bytes = count * SLOT_BYTES;
+        let Ok(memory) = os::map(bytes, Protection::Read) else {
             return false;
         };
-        os::do_not_dump(empty, bytes);
-        let memory = empty.wrapping_add(SLOT_BYTES);
+        os::do_not_dump(memory, bytes);
         // Relaxed: nobody else is here yet.
         self.slots.store(slots.cast().as_ptr(), Ordering::Relaxed);
         self.memory.store(memory, Ordering::Relaxed);
@@ -182,23 +181,28 @@ impl CpuCaches {
         true
     }
 
-    /// Shows the fast path its way in. A thread takes it once it has found out
-    /// that the kernel knows it: see [`x86_64::current_slot`].
-    fn open_entry(&self, rseq_offset: isize) {
+    /// Shows the sequences their way in.
+    fn open_entry(&self, rseq_offset: isize, has_id: bool) {
         let entry = x86_64::entry();
-        let number = match os::rseq_has_concurrency_id() {
-            true => RSEQ_CONCURRENCY_ID,
-            false => RSEQ_CPU_ID,
-        };
+        let placeholder = os::thread_locals_offset();
+        let distance = rseq_offset.wrapping_sub(placeholder) as usize;
         let memory = self.memory.load(Ordering::Relaxed);
-        // Relaxed, each: start-up publishes them to whoever takes a slow path,
-        // and only after that does a thread's fast path go anywhere. Until then
-        // it adds -1 slots to either address, and finds an empty one.
-        entry.number_offset.store(number, Ordering::Relaxed);
+        // Relaxed, each: published by the stores below.
         entry.slots.store(memory, Ordering::Relaxed);
-        let distance = rseq_offset.wrapping_sub(os::thread_locals_offset());
-        let distance = distance as usize;
-        entry.rseq_distance.store(distance, Ordering::Relaxed);
+        entry
+            .area_with_id
+            .store(placeholder as usize, Ordering::Relaxed);
+        // Release, each: a sequence reads what leads it to the area before all else,
+        // which on x86-64 is an acquire. With the new value, it finds the rest; with
+        // the old one, it comes to nothing.
+        if has_id {
+            let (area, number) = (rseq_offset as usize, RSEQ_CONCURRENCY_ID);
+            entry.area_with_id.store(area, Ordering::Relaxed);
+            entry.number_offset.store(number, Ordering::Relaxed);
+            entry.distance_with_id.store(distance, Ordering::Release);
+        }
+        entry.distance.store(distance, Ordering::Release);
+        entry.sizes.store(FINE_BYTES + 1, Ordering::Release);
     }
 
     /// The slot of the calling thread, locked, if nobody has it.
@@ -499,6 +503,6 @@ fn move_oldest(tiers: Tiers<'_>, class: SizeClass, count: usize) {
     }
 }
 
-/// Where `struct rseq` has the CPU's number, and the concurrency id.
-const RSEQ_CPU_ID: usize = 4;
+/// Where `struct rseq` has the concurrency id. Without one, sequences take the
+/// number of the CPU, as they do from the beginning.
 const RSEQ_CONCURRENCY_ID: usize = 24;

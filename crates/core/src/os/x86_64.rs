@@ -12,13 +12,9 @@ use core::cell::Cell;
 /// What each thread of the process has for itself.
 #[repr(C, align(32))]
 pub struct ThreadLocals {
-    /// Stands in for the kernel's rseq area (struct rseq): its CPU and its
-    /// concurrency id are -1, and what is written to its descriptor is never
-    /// read. It stands first: distances to rseq areas are counted from here.
+    /// Stands in for the kernel's rseq area (struct rseq): its CPU is -1. It stands
+    /// first: sequences find it by the block's name.
     _rseq_placeholder: [Cell<u64>; 4],
-    /// From here to the rseq area of this thread, once the kernel is seen to know
-    /// it; 0 before. Assembly has its place.
-    pub rseq_distance: Cell<usize>,
     /// The cache slot of this thread plus one, in lock mode; 0: none yet.
     pub cache_slot: Cell<u32>,
     /// The ranks of the locks that this thread holds, a bit each (debug builds).
@@ -40,7 +36,7 @@ global_asm!(
     size = const size_of::<ThreadLocals>(),
 );
 
-const _: () = assert!(core::mem::offset_of!(ThreadLocals, rseq_distance) == 32);
+const _: () = assert!(core::mem::offset_of!(ThreadLocals, cache_slot) == 32);
 
 /// The calling thread's own block.
 pub fn thread_locals() -> &'static ThreadLocals {
