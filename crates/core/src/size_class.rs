@@ -154,17 +154,20 @@ impl SizeClass {
 /// Where a size stands in [`CLASS_OF_SIZE`]: an entry for each size up to
 /// [`FINE_BYTES`], then one for each 128 bytes; the second part follows the first
 /// (as in tcmalloc's `ClassIndex`, which has one for each 8 bytes in the first, and
-/// needs two more instructions to find it).
+/// needs two more instructions to find it). malloc's assembly computes the same.
 const fn table_index(bytes: usize) -> usize {
     if bytes <= FINE_BYTES {
         bytes
     } else {
-        FINE_BYTES + (bytes - FINE_BYTES).div_ceil(128)
+        FINE_BYTES + (bytes - FINE_BYTES).div_ceil(1 << COARSE_SHIFT)
     }
 }
 
 /// Up to here, the table has an entry for each size.
 pub const FINE_BYTES: usize = 1024;
+
+/// Above, for each multiple of two to the power of this.
+pub const COARSE_SHIFT: u32 = 7;
 
 const TABLE_LENGTH: usize = table_index(MAX_SMALL_BYTES) + 1;
 
@@ -185,8 +188,8 @@ pub const LAYOUT: ClassesLayout = ClassesLayout {
 };
 
 /// For each class, what tells by one multiplication whether an address can be
-/// an object's: ⌈2³² / bytes⌉ where spans are one granule, so that an object
-/// stands at a multiple of `bytes` from the granule's start; 0, which no
+/// an object's: ⌈2³² / bytes⌉ where objects stand at multiples of `bytes` from each
+/// granule's start, because spans are one granule or `bytes` divides it; 0, which no
 /// address passes, elsewhere and in class 0. `n` is a multiple of `bytes` if
 /// and only if `n × it mod 2³² < it` (Lemire, Kaser and Kurz, "Faster Remainder
 /// by Direct Computation", 2019).
@@ -197,12 +200,16 @@ const fn multiple_checks() -> [u32; CLASS_COUNT] {
     let mut checks = [0; CLASS_COUNT];
     let mut number = 1;
     while number < CLASS_COUNT {
-        if classes[number].span_granules == 1 {
+        if is_checked(&classes[number]) {
             checks[number] = (1_u64 << 32).div_ceil(classes[number].bytes as u64) as u32;
         }
         number += 1;
     }
     checks
+}
+
+const fn is_checked(class: &ClassInfo) -> bool {
+    class.span_granules == 1 || GRANULE_BYTES.is_multiple_of(class.bytes as usize)
 }
 
 /// The size that follows `bytes`.
@@ -294,7 +301,11 @@ const fn class_of_size() -> [u8; TABLE_LENGTH] {
             class += 1;
         }
         table[table_index(bytes)] = class as u8;
-        bytes += if bytes < FINE_BYTES { 1 } else { 128 };
+        bytes += if bytes < FINE_BYTES {
+            1
+        } else {
+            1 << COARSE_SHIFT
+        };
     }
     table
 }
@@ -367,11 +378,22 @@ mod tests {
             let check = MULTIPLE_CHECKS[class.number()];
             for offset in 0..GRANULE_BYTES as u32 {
                 let passes = offset.wrapping_mul(check) < check;
-                let single = class.info().span_granules == 1;
-                assert_eq!(
-                    passes,
-                    single && (offset as usize).is_multiple_of(class.bytes())
-                );
+                let is_first = (offset as usize).is_multiple_of(class.bytes());
+                assert_eq!(passes, is_checked(class.info()) && is_first);
+            }
+        }
+    }
+
+    /// In a span of several granules, too, an address passes if an object begins
+    /// there, and no other does.
+    #[test]
+    fn the_check_holds_in_every_granule_of_a_span() {
+        for class in SizeClass::all().filter(|class| is_checked(class.info())) {
+            let check = MULTIPLE_CHECKS[class.number()];
+            let span = class.info().span_granules as usize * GRANULE_BYTES;
+            for offset in 0..span {
+                let passes = u32::from(offset as u16).wrapping_mul(check) < check;
+                assert_eq!(passes, offset.is_multiple_of(class.bytes()));
             }
         }
     }

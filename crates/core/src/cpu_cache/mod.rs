@@ -35,7 +35,7 @@ use crate::central::{Below, CentralFreeList};
 use crate::fatal::Call;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
-use crate::size_class::{CLASS_COUNT, FINE_BYTES, MAX_BATCH, SizeClass};
+use crate::size_class::{CLASS_COUNT, FINE_BYTES, MAX_BATCH, MAX_SMALL_BYTES, SizeClass};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::transfer_cache::TransferCache;
@@ -202,6 +202,8 @@ impl CpuCaches {
             entry.distance_with_id.store(distance, Ordering::Release);
         }
         entry.distance.store(distance, Ordering::Release);
+        let sizes = MAX_SMALL_BYTES + 1;
+        entry.all_sizes.store(sizes, Ordering::Release);
         entry.sizes.store(FINE_BYTES + 1, Ordering::Release);
     }
 

@@ -44,7 +44,7 @@ use super::layout::{SLOT_SHIFT, STOPPED};
 /// Until start-up has filled it, all lead to the slow path.
 #[repr(C, align(64))]
 pub struct Entry {
-    /// The sizes below this go malloc's fast path.
+    /// The sizes below this have an entry of their own in the table of classes.
     pub sizes: AtomicUsize,
     /// From the thread pointer to the rseq area, if that has a concurrency id, or else
     /// to the placeholder.
@@ -59,6 +59,8 @@ pub struct Entry {
     pub table: AtomicPtr<u8>,
     /// From the placeholder to the rseq area, if that has a concurrency id.
     pub distance_with_id: AtomicUsize,
+    /// The sizes below this have a class.
+    pub all_sizes: AtomicUsize,
     /// From the placeholder to the rseq area.
     pub distance: AtomicUsize,
     /// From the rseq area to the word that numbers the caches.
@@ -75,8 +77,8 @@ global_asm!(
     ".type thmalloc_core_entry, @object",
     ".size thmalloc_core_entry, 128",
     "thmalloc_core_entry:",
-    ".quad 0, 0, 0, 0, 0, 0, 0, 0, 4",
-    ".zero 56",
+    ".quad 0, 0, 0, 0, 0, 0, 0, 0, 0, 4",
+    ".zero 48",
     ".popsection",
 );
 
@@ -117,8 +119,8 @@ macro_rules! rseq_area {
     () => {
         concat!(
             "mov r8, qword ptr [rip + thmalloc_core_thread_locals@GOTTPOFF]\n",
-            "add r8, qword ptr [rip + thmalloc_core_entry + 56]\n",
-            "mov r9, qword ptr [rip + thmalloc_core_entry + 64]\n",
+            "add r8, qword ptr [rip + thmalloc_core_entry + 64]\n",
+            "mov r9, qword ptr [rip + thmalloc_core_entry + 72]\n",
         )
     };
 }
@@ -205,8 +207,9 @@ macro_rules! rseq_abort {
     };
 }
 
-/// The body of a naked `malloc(size)`: takes an object of up to 1024 bytes
-/// from this CPU's cache, or goes on to `$slow`, a function of the same type.
+/// The body of a naked `malloc(size)`: takes a small object from this CPU's cache,
+/// or goes on to `$slow`, a function of the same type. Sizes that share an entry of
+/// the table of classes with others find it behind the fast path (`table_index`).
 /// `$first` is assembly to begin with.
 #[macro_export]
 macro_rules! malloc_fast_path {
@@ -218,9 +221,10 @@ macro_rules! malloc_fast_path {
             ".cfi_startproc",
             $first,
             "cmp rdi, qword ptr [rip + thmalloc_core_entry]",
-            "jae 24f",
+            "jae 26f",
             "lea rdx, [rip + {classes}]",
             "movzx esi, byte ptr [rdx + rdi]",
+            "27:",
             $crate::rseq_area_after_start!(),
             $crate::rseq_enter!("24"),
             $crate::rseq_slot!(),
@@ -228,6 +232,13 @@ macro_rules! malloc_fast_path {
             "ret",
             $crate::rseq_abort!(),
             "jmp 24f",
+            "26: cmp rdi, qword ptr [rip + thmalloc_core_entry + 56]",
+            "jae 24f",
+            "lea rdx, [rip + {classes} + {fine_bytes}]",
+            "lea rsi, [rdi + {coarse_bytes} - 1 - {fine_bytes}]",
+            "shr rsi, {coarse_shift}",
+            "movzx esi, byte ptr [rdx + rsi]",
+            "jmp 27b",
             "25:",
             $crate::rseq_area!(),
             $crate::rseq_enter!("r9"),
@@ -238,6 +249,9 @@ macro_rules! malloc_fast_path {
             "24: 25: jmp {slow}",
             ".cfi_endproc",
             classes = sym $crate::size_class::CLASS_OF_SIZE,
+            fine_bytes = const $crate::size_class::FINE_BYTES,
+            coarse_bytes = const 1 << $crate::size_class::COARSE_SHIFT,
+            coarse_shift = const $crate::size_class::COARSE_SHIFT,
             slot_shift = const $crate::cpu_cache::layout::SLOT_SHIFT,
             slow = sym $slow,
         )
