@@ -6,9 +6,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use thmalloc_core::size_class::{
-    CLASS_COUNT, GRANULE_BYTES, MAX_SMALL_BYTES, MULTIPLE_CHECKS, SizeClass,
-};
+use thmalloc_core::size_class::code::{FIRST_CHECKS, code};
+use thmalloc_core::size_class::{CLASS_COUNT, GRANULE_BYTES, MAX_SMALL_BYTES, SizeClass};
 
 fn main() -> ExitCode {
     match print(&mut io::stdout().lock()) {
@@ -42,8 +41,9 @@ tail     bytes that no object uses at the span's end
 batch    objects that move between two tiers at once
 check    multiplier by which free sees whether an address can be an object's;
          - where that takes a division
+codes    of the further granules of a span, where each has a check of its own
 
-class   bytes           sizes  waste  span   KiB objects   tail batch      check",
+class   bytes           sizes  waste  span   KiB objects   tail batch      check   codes",
         CLASS_COUNT - 1,
         MAX_SMALL_BYTES >> 10,
         GRANULE_BYTES >> 10,
@@ -56,13 +56,18 @@ fn row(out: &mut impl Write, class: SizeClass, smallest: usize) -> io::Result<()
     let bytes = class.bytes();
     let span = usize::from(info.span_granules) * GRANULE_BYTES;
     let waste = (bytes - smallest) as f64 / bytes as f64 * 100.0;
-    let check = match MULTIPLE_CHECKS[class.number()] {
+    let check = match FIRST_CHECKS[class.number()] {
         0 => String::from("-"),
         multiplier => format!("{multiplier:#010x}"),
     };
+    let last = usize::from(info.span_granules) - 1;
+    let codes = match (code(class, 1), code(class, last)) {
+        (_, last) if usize::from(last) < CLASS_COUNT => String::from("-"),
+        (first, last) => format!("{first}-{last}"),
+    };
     writeln!(
         out,
-        "{:5} {bytes:7} {:>15} {waste:6.2} {:5} {:5} {:7} {:6} {:5} {check:>10}",
+        "{:5} {bytes:7} {:>15} {waste:6.2} {:5} {:5} {:7} {:6} {:5} {check:>10} {codes:>7}",
         class.number(),
         format!("{smallest}-{bytes}"),
         info.span_granules,

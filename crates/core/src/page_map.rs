@@ -3,8 +3,8 @@
 //! Two parts. The *tree* has a leaf for each GiB in which the heap has memory,
 //! with the metadata of that GiB's regions and spans; it covers every address
 //! that a process can have, and is what counts. The *class table* is for the
-//! fast path of `free`: one byte a granule, the size class, 0 where no small
-//! object can be. It covers a window of the address space around the first
+//! fast path of `free`: one byte a granule, its code (`size_class/code.rs`), which says
+//! the size class, 0 where no small object can be. It covers a window of the address space around the first
 //! region (16 TiB, which takes 256 MiB of address space and, of memory, a page
 //! for each 256 MiB of heap). An address outside of it takes the slow path, by
 //! the tree; where not even a small window can be reserved (`ulimit -v`), all
@@ -24,6 +24,7 @@ use thmalloc_format::MapLayout;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection, USER_ADDRESS_BITS};
 use crate::region::{REGION_BYTES, REGION_GRANULES, REGION_SHIFT, Region, granule_in_region};
+use crate::size_class::code::{self, code};
 use crate::size_class::{GRANULE_SHIFT, SizeClass};
 use crate::span::{Span, SpanKind};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
@@ -294,12 +295,12 @@ impl PageMap {
             return;
         };
         let first = offset >> GRANULE_SHIFT;
-        for granule in first..(first + span.granules()).min(window.granules) {
+        for place in 0..span.granules().min(window.granules.saturating_sub(first)) {
             // SAFETY: inside the table, in a piece that `cover` opened.
-            let entry = unsafe { &*table.add(granule) };
+            let entry = unsafe { &*table.add(first + place) };
             // Relaxed: only who owns an object in the span may ask for it, and
             // got the object after this.
-            entry.store(class.number() as u8, Ordering::Relaxed);
+            entry.store(code(class, place), Ordering::Relaxed);
         }
     }
 
@@ -312,7 +313,7 @@ impl PageMap {
         }
         // SAFETY: inside the table.
         let entry = unsafe { &*self.table.load(Ordering::Relaxed).add(granule) };
-        SizeClass::from_number(entry.load(Ordering::Relaxed))
+        code::class_of(entry.load(Ordering::Relaxed))
     }
 
     /// All regions of the heap's GiBs, in the order of their addresses, the

@@ -10,6 +10,8 @@
 //! Eight classes to a doubling: jemalloc has four (at most 20 % waste), tcmalloc
 //! about as many as here.
 
+pub mod code;
+
 use core::mem::offset_of;
 
 use thmalloc_format::{Address, ClassesLayout};
@@ -187,31 +189,6 @@ pub const LAYOUT: ClassesLayout = ClassesLayout {
     bitmap_words_at: offset_of!(ClassInfo, bitmap_words) as u32,
 };
 
-/// For each class, what tells by one multiplication whether an address can be
-/// an object's: ⌈2³² / bytes⌉ where objects stand at multiples of `bytes` from each
-/// granule's start, because spans are one granule or `bytes` divides it; 0, which no
-/// address passes, elsewhere and in class 0. `n` is a multiple of `bytes` if
-/// and only if `n × it mod 2³² < it` (Lemire, Kaser and Kurz, "Faster Remainder
-/// by Direct Computation", 2019).
-pub static MULTIPLE_CHECKS: [u32; CLASS_COUNT] = multiple_checks();
-
-const fn multiple_checks() -> [u32; CLASS_COUNT] {
-    let classes = classes();
-    let mut checks = [0; CLASS_COUNT];
-    let mut number = 1;
-    while number < CLASS_COUNT {
-        if is_checked(&classes[number]) {
-            checks[number] = (1_u64 << 32).div_ceil(classes[number].bytes as u64) as u32;
-        }
-        number += 1;
-    }
-    checks
-}
-
-const fn is_checked(class: &ClassInfo) -> bool {
-    class.span_granules == 1 || GRANULE_BYTES.is_multiple_of(class.bytes as usize)
-}
-
 /// The size that follows `bytes`.
 const fn next_size(bytes: usize) -> usize {
     if bytes < 8 {
@@ -369,32 +346,6 @@ mod tests {
             assert!(info.bitmap_words as usize * 64 >= info.objects as usize);
             assert!(span <= 2 << 20);
             assert!((1..=MAX_BATCH).contains(&class.batch()));
-        }
-    }
-
-    #[test]
-    fn the_check_passes_multiples_and_nothing_else() {
-        for class in SizeClass::all() {
-            let check = MULTIPLE_CHECKS[class.number()];
-            for offset in 0..GRANULE_BYTES as u32 {
-                let passes = offset.wrapping_mul(check) < check;
-                let is_first = (offset as usize).is_multiple_of(class.bytes());
-                assert_eq!(passes, is_checked(class.info()) && is_first);
-            }
-        }
-    }
-
-    /// In a span of several granules, too, an address passes if an object begins
-    /// there, and no other does.
-    #[test]
-    fn the_check_holds_in_every_granule_of_a_span() {
-        for class in SizeClass::all().filter(|class| is_checked(class.info())) {
-            let check = MULTIPLE_CHECKS[class.number()];
-            let span = class.info().span_granules as usize * GRANULE_BYTES;
-            for offset in 0..span {
-                let passes = u32::from(offset as u16).wrapping_mul(check) < check;
-                assert_eq!(passes, offset.is_multiple_of(class.bytes()));
-            }
         }
     }
 

@@ -260,8 +260,8 @@ macro_rules! malloc_fast_path {
 
 /// The body of a naked `free(object)`: puts a small object into this CPU's
 /// cache, or goes on to `$slow`, a function of the same type. Addresses that
-/// the class table does not know, or that no object of the class can have, go
-/// there, too.
+/// the class table does not know, or where no object can begin, go there, too. Behind
+/// the fast path is the check of granules whose place in their span counts.
 #[macro_export]
 macro_rules! free_fast_path {
     ($slow:path) => {
@@ -278,7 +278,8 @@ macro_rules! free_fast_path {
             "movzx ecx, di",
             "imul ecx, dword ptr [rdx + rax*4]",
             "cmp ecx, dword ptr [rdx + rax*4]",
-            "jae 24f",
+            "jae 26f",
+            "27:",
             $crate::rseq_area_after_start!(),
             $crate::rseq_enter!("24"),
             $crate::rseq_slot!(),
@@ -286,6 +287,17 @@ macro_rules! free_fast_path {
             "ret",
             $crate::rseq_abort!(),
             "jmp 24f",
+            "26: sub eax, {class_count}",
+            "jb 24f",
+            "lea rdx, [rip + {place_checks}]",
+            "lea eax, [rax + rax*2]",
+            "movzx ecx, di",
+            "imul rcx, qword ptr [rdx + rax*8]",
+            "add rcx, qword ptr [rdx + rax*8 + 8]",
+            "cmp rcx, qword ptr [rdx + rax*8]",
+            "jae 24f",
+            "mov eax, dword ptr [rdx + rax*8 + 16]",
+            "jmp 27b",
             "25:",
             $crate::rseq_area!(),
             $crate::rseq_enter!("r9"),
@@ -295,7 +307,9 @@ macro_rules! free_fast_path {
             $crate::rseq_abort!(),
             "24: 25: jmp {slow}",
             ".cfi_endproc",
-            checks = sym $crate::size_class::MULTIPLE_CHECKS,
+            checks = sym $crate::size_class::code::FIRST_CHECKS,
+            place_checks = sym $crate::size_class::code::PLACE_CHECKS,
+            class_count = const $crate::size_class::CLASS_COUNT,
             slot_shift = const $crate::cpu_cache::layout::SLOT_SHIFT,
             slow = sym $slow,
         )
