@@ -99,7 +99,7 @@ macro_rules! misuses {
             }
         )*
         /// The programs that a test runs.
-        const TESTED: &[&str] = &[$($name,)* "interior_small", "interior_large", "interior_huge"];
+        const TESTED: &[&str] = &[$($name,)* "interior_small", "interior_large", "interior_huge", "interior_straddling"];
     };
 }
 
@@ -180,6 +180,20 @@ fn free_inside(name: &str, offset: u64, size: u64) {
 fn free_inside_a_small_object() {
     for offset in [1, 8, 16, 24, 63] {
         free_inside("interior_small", offset, 64);
+    }
+}
+
+/// Six objects to a span of two granules: the fourth straddles them.
+#[test]
+fn free_inside_an_object_that_straddles_granules() {
+    for object in [2, 3, 4, 9, 10] {
+        for offset in [16_u64, 1024, 4096, 16384, 20464] {
+            let flags = [format!("-DOBJECT={object}"), format!("-DOFFSET={offset}")];
+            let flags = flags.each_ref().map(String::as_str);
+            let expected = interior("free", offset, 20480);
+            let found = aborts("interior_straddling", &flags, &expected);
+            assert_eq!(found[0] - found[1], offset, "{found:x?}");
+        }
     }
 }
 
