@@ -6,8 +6,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use thmalloc_core::size_class::code::{FIRST_CHECKS, code};
-use thmalloc_core::size_class::{CLASS_COUNT, GRANULE_BYTES, MAX_SMALL_BYTES, SizeClass};
+use thmalloc_core::size_class::code::code;
+use thmalloc_core::size_class::{
+    CLASS_COUNT, FAST_TABLES, GRANULE_BYTES, MAX_SMALL_BYTES, SizeClass,
+};
 
 fn main() -> ExitCode {
     match print(&mut io::stdout().lock()) {
@@ -56,7 +58,7 @@ fn row(out: &mut impl Write, class: SizeClass, smallest: usize) -> io::Result<()
     let bytes = class.bytes();
     let span = usize::from(info.span_granules) * GRANULE_BYTES;
     let waste = (bytes - smallest) as f64 / bytes as f64 * 100.0;
-    let check = match FIRST_CHECKS[class.number()] {
+    let check = match FAST_TABLES.first_checks[class.number()] {
         0 => String::from("-"),
         multiplier => format!("{multiplier:#010x}"),
     };

@@ -101,7 +101,7 @@ impl SizeClass {
         if bytes > MAX_SMALL_BYTES {
             return None;
         }
-        Some(Self(CLASS_OF_SIZE[table_index(bytes)]))
+        Some(Self(FAST_TABLES.class_of_size[table_index(bytes)]))
     }
 
     /// The smallest class that holds `bytes` and whose objects all stand at
@@ -153,7 +153,7 @@ impl SizeClass {
     }
 }
 
-/// Where a size stands in [`CLASS_OF_SIZE`]: an entry for each size up to
+/// Where a size stands in the table of classes: an entry for each size up to
 /// [`FINE_BYTES`], then one for each 128 bytes; the second part follows the first
 /// (as in tcmalloc's `ClassIndex`, which has one for each 8 bytes in the first, and
 /// needs two more instructions to find it). malloc's assembly computes the same.
@@ -173,8 +173,28 @@ pub const COARSE_SHIFT: u32 = 7;
 
 const TABLE_LENGTH: usize = table_index(MAX_SMALL_BYTES) + 1;
 
-/// The class of each size.
-pub static CLASS_OF_SIZE: [u8; TABLE_LENGTH] = class_of_size();
+/// What malloc and free look up, in one page: one entry of the TLB reaches it all.
+#[repr(C, align(4096))]
+pub struct FastTables {
+    /// For each code that is a class's number, its multiplier with k = 32; 0, which no
+    /// address passes, for the others. See [`code`].
+    pub first_checks: [u32; code::CODE_COUNT],
+    /// The class of each size.
+    pub class_of_size: [u8; TABLE_LENGTH],
+}
+
+const _: () = assert!(size_of::<FastTables>() == PAGE_BYTES);
+
+impl FastTables {
+    /// Where the classes of sizes stand in here.
+    pub const CLASS_OF_SIZE: usize = offset_of!(Self, class_of_size);
+}
+
+/// The tables.
+pub static FAST_TABLES: FastTables = FastTables {
+    first_checks: code::first_checks(),
+    class_of_size: class_of_size(),
+};
 
 static CLASSES: [ClassInfo; CLASS_COUNT] = classes();
 

@@ -22,10 +22,6 @@ pub const MAX_CODED_BYTES: usize = 128 << 10;
 /// How many codes there are: as many as a byte has.
 pub const CODE_COUNT: usize = 256;
 
-/// For each code that is a class's number, its multiplier with k = 32; 0, which no
-/// address passes, for the others.
-pub static FIRST_CHECKS: [u32; CODE_COUNT] = first_checks();
-
 /// What an address in a granule that is not its span's first has to pass.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -69,7 +65,7 @@ const fn has_places(class: &ClassInfo) -> bool {
     !is_uniform(class) && class.bytes as usize <= MAX_CODED_BYTES
 }
 
-const fn first_checks() -> [u32; CODE_COUNT] {
+pub(super) const fn first_checks() -> [u32; CODE_COUNT] {
     let classes = classes();
     let mut checks = [0; CODE_COUNT];
     let mut number = 1;
@@ -129,11 +125,12 @@ const fn place_checks() -> [PlaceCheck; CODE_COUNT - CLASS_COUNT] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FAST_TABLES;
     use super::*;
 
     /// As `free` has it in assembly.
     fn passes(code: u8, offset: u16) -> Option<SizeClass> {
-        let check = FIRST_CHECKS[code as usize];
+        let check = FAST_TABLES.first_checks[code as usize];
         if u32::from(offset).wrapping_mul(check) < check {
             return Some(SizeClass(code));
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use thmalloc_core::fatal::Call;
 use thmalloc_core::metadata::Metadata;
+use thmalloc_core::os::PAGE_BYTES;
 use thmalloc_core::size_class::{GRANULE_SHIFT, SizeClass};
 use thmalloc_core::span::{INLINE_WORDS, Span, SpanKind};
 use thmalloc_core::sync::Field;
@@ -12,7 +13,7 @@ use thmalloc_core::sync::Field;
 use crate::{assert_dies, cases};
 
 /// Nothing is mapped there: a span's books never look at its memory.
-const START: usize = 0x7000_0000_0000;
+const START: usize = 0x7000_0003_0000;
 
 fn new_slot() -> &'static Span {
     let metadata = Box::leak(Box::new(Metadata::new()));
@@ -85,11 +86,23 @@ impl Model {
         START + index * self.class.bytes()
     }
 
+    /// Of the first so many objects, the one that is handed out before all others:
+    /// on another whole page of theirs for each granule.
+    fn first_of_all(&self, count: usize) -> usize {
+        let pages = count * self.class.bytes() / PAGE_BYTES;
+        let page = (START >> GRANULE_SHIFT).checked_rem(pages).unwrap_or(0);
+        let on_it = |&index: &usize| self.address(index) >= START + page * PAGE_BYTES;
+        (0..count).find(on_it).unwrap_or(0)
+    }
+
     fn take(&mut self, span: &Span, count: usize) {
         let mut out = vec![0; count];
         let (taken, zero) = span.take(&mut out);
         let expected: Vec<_> = self.free.iter().copied().take(count).collect();
-        let addresses: Vec<_> = expected.iter().map(|&index| self.address(index)).collect();
+        let mut addresses: Vec<_> = expected.iter().map(|&index| self.address(index)).collect();
+        if self.fresh == 0 {
+            addresses.rotate_left(self.first_of_all(expected.len()));
+        }
         assert_eq!(&out[..taken], addresses, "lowest addresses first");
         let first_is_new = expected.first().is_some_and(|&index| index >= self.fresh);
         assert_eq!(zero, first_is_new, "zero, since nobody had it");
@@ -141,6 +154,25 @@ fn the_bitmap_is_the_set_of_free_objects() {
         assert_eq!(span.kind(), SpanKind::Large);
         assert_eq!(span.large_bytes(), model.fresh * class.bytes(), "what was ever handed out");
     });
+}
+
+#[test]
+fn the_first_objects_of_neighbours_stand_on_different_pages() {
+    let class = SizeClass::for_size(128).expect("small");
+    let first = |granule: usize| {
+        let span = new_slot();
+        let start = START + (granule << GRANULE_SHIFT);
+        span.begin(start, 1);
+        span.begin_small(class, None, true);
+        let mut out = [0; 128];
+        assert_eq!(span.take(&mut out), (128, true));
+        assert!(
+            out.iter()
+                .all(|address| (0..128 * 128).contains(&(address - start)))
+        );
+        (out[0] - start) / PAGE_BYTES
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(first), [3, 0, 1, 2, 3]);
 }
 
 #[test]
