@@ -207,12 +207,8 @@ impl State {
     #[cold]
     pub(super) fn note_wanted(&mut self, below: Below<'_>, span: &'static Span, objects: &[usize]) {
         let map = below.map;
-        let wanted = span.pages_of(objects);
-        let mut left = PageSet::default();
         let released = released_pages(map, span);
-        for page in released.pages().filter(|&page| !wanted.has(page)) {
-            left.insert(page);
-        }
+        let left = released.without(&span.pages_of(objects));
         let again = released.len() - left.len();
         if again != 0 {
             set_released_pages(map, span, &left);

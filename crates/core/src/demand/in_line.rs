@@ -17,10 +17,15 @@ const ALLOWANCE_SHARE: usize = 32;
 const STEADY_SHARE: usize = 4;
 
 /// A load is going when this share less lives than at the most.
-const GOING_SHARE: usize = 8;
+const GOING_SHARE: usize = 4;
 
 /// It is not any more when this share more lives than at the least since.
 const TURN_SHARE: usize = 16;
+
+/// So large a share of what lives may be freed from one look to the next while a
+/// load is going, and while it is not.
+const LOOK_SHARE: usize = 64;
+const STEADY_LOOK_SHARE: usize = 16;
 
 /// Is the load going?
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +83,9 @@ pub struct Allowed {
     pub most: usize,
     /// down to this.
     pub kept: usize,
+    /// So much may be freed until it is looked at again: what frees leave without
+    /// objects changes as fast.
+    pub unseen: usize,
 }
 
 impl Allowance {
@@ -97,23 +105,28 @@ impl Allowance {
     }
 
     /// What may stay where so much lives: more while the load is not going, and
-    /// what its swings want again. Where less lives than at their lowest point, or
-    /// twice as much as at their highest, that load is gone.
+    /// what its swings want again. Where half as much lives as at their lowest point,
+    /// or twice as much as at their highest, that load is gone.
     pub fn bytes(&mut self, now: u64, live: usize) -> Allowed {
         self.least = self.least.min(live);
-        let gone = live + 2 * ALLOWANCE_BYTES < self.trough - self.trough / 8;
+        let gone = live + 2 * ALLOWANCE_BYTES < self.trough / 2;
         let outgrown = live / 2 > self.trough + self.swing;
         if gone || outgrown || now.saturating_sub(self.wanted_at) > MEMORY {
             self.swing = 0;
         }
         self.course = self.course.follow(live);
-        let (most, kept) = match self.course {
-            Course::Steady(_) => (live / STEADY_SHARE, live / STEADY_SHARE / 2),
-            Course::Going(_) => (live / ALLOWANCE_SHARE, 0),
+        let (most, kept, unseen) = match self.course {
+            Course::Steady(_) => (
+                live / STEADY_SHARE,
+                live / STEADY_SHARE / 2,
+                live / STEADY_LOOK_SHARE,
+            ),
+            Course::Going(_) => (live / ALLOWANCE_SHARE, 0, live / LOOK_SHARE),
         };
         Allowed {
             most: self.swing + most.max(ALLOWANCE_BYTES),
             kept: self.swing + kept,
+            unseen,
         }
     }
 
@@ -186,6 +199,10 @@ const LEAST_LOOK: Look = Look {
     objects: 256,
 };
 
+/// What may become unused until then is at least this share of what may stay: a
+/// look costs as much as a call that gives back.
+const ROOM_SHARE: usize = 8;
+
 /// The first look.
 pub const FIRST_LOOK: Look = Look {
     bytes: 1 << 20,
@@ -196,16 +213,15 @@ pub const FIRST_LOOK: Look = Look {
 /// many frees.
 const RAREST: usize = 256;
 
-/// So large a share of what lives may be freed from one look to the next: what
-/// frees leave without objects changes as fast.
-const LOOK_SHARE: usize = 64;
-
 /// How often a free leaves a page without objects: next to never in a full heap,
 /// nearly each time where few objects are left on each page.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpinning {
     /// Objects freed since pages were given back.
     objects: usize,
+    /// Objects that were freed before that, and pages that they left: older ones
+    /// count half as much each time.
+    before: (usize, usize),
     /// Frees for each page.
     frees: usize,
 }
@@ -215,6 +231,7 @@ impl Unpinning {
     pub const fn new() -> Self {
         Self {
             objects: 0,
+            before: (0, 0),
             frees: RAREST,
         }
     }
@@ -225,9 +242,14 @@ impl Unpinning {
     }
 
     /// So many pages were found that the frees since pages were given back last
-    /// have left without objects.
-    pub fn note_found(&mut self, pages: usize) {
-        self.frees = (self.objects / pages.max(1)).clamp(1, RAREST);
+    /// have left without objects, but for the objects that caches hold.
+    pub fn note_found(&mut self, pages: usize, held: usize) {
+        self.learn(self.objects.saturating_sub(held), pages);
+    }
+
+    fn learn(&mut self, objects: usize, pages: usize) {
+        let (objects, pages) = (self.before.0 + objects, self.before.1 + pages);
+        self.frees = (objects / pages.max(1)).clamp(1, RAREST);
     }
 
     /// How many frees leave a page without objects.
@@ -235,17 +257,23 @@ impl Unpinning {
         self.frees
     }
 
-    /// They were given back.
-    pub fn note_released(&mut self) {
+    /// The caches were emptied, and pages given back; so many, if it was all of those
+    /// in spans that held no object.
+    pub fn note_released(&mut self, all: Option<usize>) {
+        if let Some(pages) = all {
+            self.before = (self.before.0 / 2 + self.objects, self.before.1 / 2 + pages);
+            self.learn(0, 0);
+        }
         self.objects = 0;
     }
 
-    /// When to look next, where so much lives and so many bytes more may become
-    /// unused.
-    pub fn next_look(&self, live: usize, room: usize) -> Look {
+    /// When to look next, where so many bytes more may become unused: once as many
+    /// frees as leave half of that.
+    pub fn next_look(&self, allowed: Allowed, room: usize) -> Look {
+        let room = room.max(allowed.most / ROOM_SHARE);
         Look {
-            bytes: room.min(live / LOOK_SHARE).max(LEAST_LOOK.bytes),
-            objects: (room / PAGE_BYTES * self.frees).max(LEAST_LOOK.objects),
+            bytes: room.min(allowed.unseen).max(LEAST_LOOK.bytes),
+            objects: (room / 2 / PAGE_BYTES * self.frees).max(LEAST_LOOK.objects),
         }
     }
 }
@@ -285,12 +313,12 @@ mod tests {
         let mut allowance = Allowance::new();
         let mut allowed = |live: usize| allowance.bytes(100 * SECOND, live << 20).most >> 20;
         assert_eq!(allowed(400), 100);
-        assert_eq!(allowed(360), 90, "it moves");
-        assert_eq!(allowed(320), 10, "it goes");
-        assert_eq!(allowed(330), 10);
+        assert_eq!(allowed(320), 80, "it moves");
+        assert_eq!(allowed(290), 9, "it goes");
+        assert_eq!(allowed(300), 9);
         assert_eq!(allowed(160), 5);
         assert_eq!(allowed(180), 45, "it comes back");
-        assert_eq!(allowed(150), 4);
+        assert_eq!(allowed(128), 4);
     }
 
     #[test]
@@ -361,8 +389,8 @@ mod tests {
         let (live, now) = (32 << 20, 20 * SECOND);
         swing(&mut allowance, now, live, 100 << 20);
         swing(&mut allowance, now, live, 100 << 20);
-        assert!(allowance.bytes(now + SECOND, live - live / 10).kept >= 100 << 20);
-        let allowed = allowance.bytes(now + SECOND, live / 2);
+        assert!(allowance.bytes(now + SECOND, live / 2).kept >= 100 << 20);
+        let allowed = allowance.bytes(now + SECOND, live / 4);
         assert_eq!((allowed.most, allowed.kept), (ALLOWANCE_BYTES, 0));
     }
 
@@ -378,25 +406,57 @@ mod tests {
 
     #[test]
     fn the_next_look_comes_before_the_room_is_used_up() {
-        let mut unpinning = Unpinning::new();
-        let room = 100 * PAGE_BYTES;
-        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 100 * RAREST);
-        // Each free leaves a page: a look for each page that there is room for.
-        unpinning.note_freed(1000);
-        unpinning.note_found(1000);
+        let unpinning = Unpinning::new();
+        let allowed = Allowed {
+            most: 2000 * PAGE_BYTES,
+            kept: 0,
+            unseen: usize::MAX,
+        };
         let room = 1000 * PAGE_BYTES;
-        let look = unpinning.next_look(usize::MAX, room);
-        assert_eq!((look.bytes, look.objects), (room, 1000));
+        let look = unpinning.next_look(allowed, room);
+        assert_eq!((look.bytes, look.objects), (room, 500 * RAREST));
+        let unseen = 1 << 20;
+        let look = unpinning.next_look(Allowed { unseen, ..allowed }, room);
+        assert_eq!(look.bytes, unseen, "a share of what lives");
+        let look = unpinning.next_look(allowed, 0);
+        assert_eq!(look.bytes, allowed.most / ROOM_SHARE, "not at each free");
+        let (most, unseen) = (0, 0);
+        let none = Allowed {
+            most,
+            unseen,
+            ..allowed
+        };
+        assert_eq!(unpinning.next_look(none, 0), LEAST_LOOK);
+    }
+
+    #[test]
+    fn what_frees_leave_is_learned_from_what_was_found_and_given_back() {
+        let mut unpinning = Unpinning::new();
+        // Each free leaves a page.
+        unpinning.note_freed(1000);
+        unpinning.note_found(1000, 0);
+        assert_eq!(unpinning.frees(), 1);
         // Twice as many frees for the same pages.
         unpinning.note_freed(1000);
-        unpinning.note_found(1000);
-        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 2000);
-        unpinning.note_released();
+        unpinning.note_found(1000, 0);
+        assert_eq!(unpinning.frees(), 2);
+        // A part was given back: nothing is known of the rest.
+        unpinning.note_released(None);
+        assert_eq!(unpinning.frees(), 2);
+        unpinning.note_freed(8000);
+        unpinning.note_released(Some(1000));
+        assert_eq!(unpinning.frees(), 8);
+        // What caches hold has left no page yet.
         unpinning.note_freed(1000);
-        unpinning.note_found(0);
-        assert_eq!(unpinning.next_look(usize::MAX, room).objects, 1000 * RAREST);
-        let look = unpinning.next_look(64 << 20, room);
-        assert_eq!(look.bytes, 1 << 20, "a share of what lives");
-        assert_eq!(unpinning.next_look(64 << 20, 0), LEAST_LOOK);
+        unpinning.note_found(0, 1000);
+        assert_eq!(unpinning.frees(), 8);
+        unpinning.note_found(1000, 0);
+        assert_eq!(unpinning.frees(), 4);
+        // What was before counts less and less.
+        for _ in 0..20 {
+            unpinning.note_freed(1000);
+            unpinning.note_released(Some(500));
+        }
+        assert_eq!(unpinning.frees(), 2);
     }
 }

@@ -49,9 +49,10 @@ impl Heap {
         let before = self.unused();
         let now = os::now();
         let mut allowed = still.allowance.bytes(now, before.live);
-        let most = before.free + before.in_spans + self.pinned_by_caches(1);
+        let held = self.held(1);
+        let most = before.free + before.in_spans + held.pinned;
         if most <= allowed.most {
-            return still.unpinning.next_look(before.live, allowed.most - most);
+            return still.unpinning.next_look(allowed, allowed.most - most);
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
@@ -62,63 +63,75 @@ impl Heap {
         let (in_spans, pinned) = if still.allowance.swings() {
             // A sample gives back what the next swing wants: taken for unused is
             // all that may be, and what is allowed grows up to that.
-            (before.in_spans, self.pinned_by_caches(usize::MAX))
+            (before.in_spans, self.held(usize::MAX).pinned)
         } else if before.in_spans > allowed.most.saturating_sub(before.free) {
             still.samples += 1;
             let sample = still.samples;
             drop(still);
             let in_spans = self.sample_spans(sample);
             still = self.standstill.lock();
-            still.unpinning.note_found(in_spans / PAGE_BYTES);
-            (in_spans, self.pinned_by_caches(still.unpinning.frees()))
+            still
+                .unpinning
+                .note_found(in_spans / PAGE_BYTES, held.objects);
+            (in_spans, self.held(still.unpinning.frees()).pinned)
         } else {
-            (0, self.pinned_by_caches(still.unpinning.frees()))
+            (0, self.held(still.unpinning.frees()).pinned)
         };
         let expected = before.free + in_spans + pinned;
         if expected <= allowed.most {
             let room = allowed.most - expected;
-            return still.unpinning.next_look(before.live, room);
+            return still.unpinning.next_look(allowed, room);
         }
         self.caches.drain(self.tiers());
         drop(still);
-        let released = self.release_down_to(allowed.kept, in_spans);
+        let (released, of_spans) = self.release_down_to(allowed.kept, in_spans, pinned);
         let mut still = self.standstill.lock();
-        still.unpinning.note_released();
+        still.unpinning.note_released(of_spans);
         let released = released.pages * PAGE_BYTES;
         still
             .allowance
             .note_released(os::now(), before.live, released);
         let room = allowed.most - allowed.kept;
-        still.unpinning.next_look(before.live, room)
+        still.unpinning.next_look(allowed, room)
     }
 
     /// Gives back what is free beyond so many bytes, where spans have about
-    /// `in_spans` bytes of pages without objects.
-    fn release_down_to(&self, kept: usize, in_spans: usize) -> Released {
+    /// `in_spans` bytes of pages without objects, and `pinned` more since the caches
+    /// were emptied. Returns how many pages spans had, too, if it gave all of them back.
+    fn release_down_to(
+        &self,
+        kept: usize,
+        in_spans: usize,
+        pinned: usize,
+    ) -> (Released, Option<usize>) {
         let mut released = Released::default();
         if kept == 0 {
-            if in_spans > ALLOWANCE_BYTES / 2 {
-                released.add(self.release_in_spans(usize::MAX));
-            }
+            // Spans take longer to look at than a little in them is worth.
+            let spans = (in_spans + pinned > ALLOWANCE_BYTES / 2)
+                .then(|| self.release_in_spans(usize::MAX));
+            released.add(spans.unwrap_or_default());
             released.add(self.release_free());
-            return released;
+            return (released, spans.map(|spans| spans.pages));
         }
         let unused = self.pages.usage().1 + in_spans;
         let excess = unused.saturating_sub(kept) / PAGE_BYTES;
         released.add(self.release_runs(excess));
         released.add(self.release_holes(excess.saturating_sub(released.pages)));
         released.add(self.release_in_spans(excess.saturating_sub(released.pages)));
-        released
+        (released, None)
     }
 
-    /// Bytes that would become unused if the caches were emptied, where so many
-    /// frees leave a page without objects.
-    fn pinned_by_caches(&self, frees: usize) -> usize {
-        let mut bytes = 0;
+    /// What the caches hold, where so many frees leave a page without objects.
+    fn held(&self, frees: usize) -> Held {
+        let mut held = Held {
+            objects: 0,
+            pinned: 0,
+        };
         self.caches.each_held(self.tiers(), |class, count| {
-            bytes += count * class.bytes().max(PAGE_BYTES / frees);
+            held.objects += count;
+            held.pinned += count * class.bytes().max(PAGE_BYTES / frees);
         });
-        bytes
+        held
     }
 
     /// Gives back the pages without live objects of a few changed spans, others
@@ -152,4 +165,11 @@ struct Unused {
     live: usize,
     free: usize,
     in_spans: usize,
+}
+
+/// What caches hold: objects, and the bytes that would become unused if they held
+/// none.
+struct Held {
+    objects: usize,
+    pinned: usize,
 }

@@ -11,7 +11,8 @@ use core::ops::Range;
 use super::Span;
 use crate::fatal::{self, Call};
 use crate::os::PAGE_BYTES;
-use crate::size_class::{ClassInfo, GRANULE_PAGES};
+use crate::size_class::{ClassInfo, GRANULE_PAGES, GRANULE_SHIFT};
+use crate::sync::Field;
 
 /// Pages of the longest span.
 const MAX_PAGES: usize = 256;
@@ -53,20 +54,38 @@ impl PageSet {
         self.0[first / 64] |= u64::from(pages) << (first % 64);
     }
 
+    /// Those that are not in the other set.
+    pub fn without(&self, other: &Self) -> Self {
+        Self(core::array::from_fn(|index| {
+            self.0[index] & !other.0[index]
+        }))
+    }
+
     /// The pages, lowest first.
     pub fn pages(&self) -> impl Iterator<Item = usize> {
-        (0..MAX_PAGES).filter(|&page| self.has(page))
+        self.runs().flat_map(|(first, count)| first..first + count)
     }
 
     /// The runs of pages: the first, and how many.
     pub fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
         let mut at = 0;
         core::iter::from_fn(move || {
-            let first = (at..MAX_PAGES).find(|&page| self.has(page))?;
-            let end = (first..MAX_PAGES).find(|&page| !self.has(page));
-            at = end.unwrap_or(MAX_PAGES);
+            let first = self.next(at, 0)?;
+            at = self.next(first, u64::MAX).unwrap_or(MAX_PAGES);
             Some((first, at - first))
         })
+    }
+
+    /// The first page from `at` on that is in the set or, where `flip` is all ones,
+    /// that is not.
+    fn next(&self, at: usize, flip: u64) -> Option<usize> {
+        let mut index = at / 64;
+        let mut word = (self.0.get(index)? ^ flip) & (u64::MAX << (at % 64));
+        while word == 0 {
+            index += 1;
+            word = self.0.get(index)? ^ flip;
+        }
+        Some(index * 64 + word.trailing_zeros() as usize)
     }
 }
 
@@ -78,16 +97,26 @@ fn objects_on(info: &ClassInfo, page: usize) -> Range<usize> {
     first.min(objects)..(last + 1).min(objects)
 }
 
-/// Calls `visit` with every object on these pages, once.
-fn each_object_on(info: &ClassInfo, pages: &PageSet, mut visit: impl FnMut(usize)) {
+/// Calls `visit` with the objects on these pages, each once, in rows.
+fn each_row_on(info: &ClassInfo, pages: &PageSet, mut visit: impl FnMut(Range<usize>)) {
     let mut next = 0;
-    for page in pages.pages() {
-        let objects = objects_on(info, page);
-        for object in objects.start.max(next)..objects.end {
-            visit(object);
-        }
-        next = objects.end.max(next);
+    for (first, count) in pages.runs() {
+        let start = objects_on(info, first).start.max(next);
+        let end = objects_on(info, first + count - 1).end;
+        visit(start..end.max(start));
+        next = end.max(next);
     }
+}
+
+/// The words of a bitmap that have the bits of these objects, each with these bits.
+fn words_of(objects: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let Range { start, end } = objects;
+    let behind = if start < end { end.div_ceil(64) } else { 0 };
+    (start / 64..behind).map(move |index| {
+        let from = start.saturating_sub(index * 64);
+        let past = ((index + 1) * 64).saturating_sub(end);
+        (index, u64::MAX << from & u64::MAX >> past)
+    })
 }
 
 impl Span {
@@ -95,17 +124,24 @@ impl Span {
     /// those that cost nothing because nobody ever had an object there.
     pub fn idle_pages(&self, released: &PageSet) -> PageSet {
         let info = self.class().info();
+        let mut idle = PageSet::default();
+        let used = self.live() * info.bytes as usize;
+        if used + PAGE_BYTES > self.granules() << GRANULE_SHIFT {
+            return idle;
+        }
         let bitmap = self.bitmap(info);
         let fresh = self.fresh();
         let clean = self.clean.get() != 0;
-        let mut idle = PageSet::default();
         for page in 0..self.granules() * GRANULE_PAGES {
-            let mut objects = objects_on(info, page);
-            let untouched = clean && objects.start >= fresh;
-            if !released.has(page)
-                && !untouched
-                && objects.all(|object| self.is_free_index(bitmap, object))
-            {
+            if released.has(page) {
+                continue;
+            }
+            let objects = objects_on(info, page);
+            if clean && objects.start >= fresh {
+                break;
+            }
+            let mut words = words_of(objects.start..objects.end.min(fresh).max(objects.start));
+            if words.all(|(index, bits)| bitmap[index].get() & bits == bits) {
                 idle.insert(page);
             }
         }
@@ -117,20 +153,20 @@ impl Span {
         let info = self.class().info();
         let bitmap = self.bitmap(info);
         let mut end = self.fresh();
-        each_object_on(info, pages, |object| end = end.max(object + 1));
+        each_row_on(info, pages, |row| end = end.max(row.end));
         // What was never handed out gets its bits.
-        for object in self.fresh()..end {
-            self.set_free_index(bitmap, object);
-        }
+        self.set_free_row(bitmap, self.fresh()..end);
         self.fresh.set(end as u32);
         let mut count = 0;
-        each_object_on(info, pages, |object| {
-            let word = &bitmap[object / 64];
-            word.set(word.get() & !(1 << (object % 64)));
-            if word.get() == 0 {
-                self.summary.set(self.summary.get() & !(1 << (object / 64)));
+        each_row_on(info, pages, |row| {
+            count += row.len();
+            for (index, bits) in words_of(row) {
+                let word = &bitmap[index];
+                word.set(word.get() & !bits);
+                if word.get() == 0 {
+                    self.summary.set(self.summary.get() & !(1 << index));
+                }
             }
-            count += 1;
         });
         self.live.set((self.live() + count) as u32);
         count
@@ -143,15 +179,28 @@ impl Span {
         let bytes = info.bytes as usize;
         let bitmap = self.bitmap(info);
         let mut count = 0;
-        each_object_on(info, pages, |object| {
-            if self.is_free_index(bitmap, object) {
-                fatal::already_free(Call::Flush, self.start() + object * bytes);
+        each_row_on(info, pages, |row| {
+            count += row.len();
+            for (index, bits) in words_of(row.clone()) {
+                let freed = bitmap[index].get() & bits;
+                if freed != 0 {
+                    let object = index * 64 + freed.trailing_zeros() as usize;
+                    fatal::already_free(Call::Flush, self.start() + object * bytes);
+                }
             }
-            self.set_free_index(bitmap, object);
-            count += 1;
+            self.set_free_row(bitmap, row);
         });
         self.live.set((self.live() - count) as u32);
         count
+    }
+
+    /// Marks objects below `fresh` as free.
+    fn set_free_row(&self, bitmap: &[Field<u64>], row: Range<usize>) {
+        for (index, bits) in words_of(row) {
+            let word = &bitmap[index];
+            word.set(word.get() | bits);
+            self.summary.set(self.summary.get() | 1 << index);
+        }
     }
 
     /// The bytes of objects in use, those in caches included, on the pages of which
@@ -200,8 +249,8 @@ impl Span {
         if self.has_released() == released.is_empty() {
             fatal::inconsistent("a span and its pages given back differ", self.start());
         }
-        each_object_on(info, released, |object| {
-            if !self.is_free_index(bitmap, object) {
+        each_row_on(info, released, |mut row| {
+            if let Some(object) = row.find(|&object| !self.is_free_index(bitmap, object)) {
                 let at = self.start() + object * info.bytes as usize;
                 fatal::inconsistent("an object in use stands on a page given back", at);
             }

@@ -192,6 +192,37 @@ fn batches_come_and_go_as_in_the_model() {
 }
 
 #[test]
+fn the_only_page_without_live_objects_of_a_full_span_goes() {
+    for bytes in [16, 48, 1024, 5000] {
+        let class = SizeClass::for_size(bytes).expect("small");
+        let ground = Ground::new();
+        let list = CentralFreeList::new();
+        let (out, all) = (Vec::new(), BTreeSet::new());
+        let mut model = Model {
+            ground,
+            list,
+            class,
+            out,
+            all,
+        };
+        while model.out.len() < class.info().objects as usize {
+            model.take((class.info().objects as usize - model.out.len()).min(MAX_BATCH));
+        }
+        let [span] = model.spans()[..] else {
+            panic!("more than a span");
+        };
+        let page = span.start() + 3 * PAGE_BYTES;
+        let on_page = |object: usize| object < page + PAGE_BYTES && object + class.bytes() > page;
+        while let Some(place) = model.out.iter().position(|&object| on_page(object)) {
+            model.put(place, 1, 1);
+        }
+        model.release();
+        model.put(0, 1, usize::MAX);
+        model.compare();
+    }
+}
+
+#[test]
 fn objects_come_from_the_fullest_span() {
     let ground = Ground::new();
     let class = SizeClass::for_size(1024).expect("small");
