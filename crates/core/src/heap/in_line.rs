@@ -6,12 +6,15 @@
 //! Lock: `standstill`; those of the tiers, one at a time.
 
 use super::Heap;
-use crate::demand::{ALLOWANCE_BYTES, FIRST_LOOK, Look};
+use crate::demand::{ALLOWANCE_BYTES, Look};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
 use crate::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use crate::size_class::{GRANULE_BYTES, SizeClass};
 use crate::span::SpanKind;
+
+/// Looks of one free at the most. What is left then is left to the next free.
+const MOST_LOOKS: usize = 3;
 
 /// Where each look delays the program, so many spans are looked at first, a few
 /// in each region; not more than about twice as many.
@@ -39,12 +42,24 @@ impl Heap {
     /// Where no thread gives memory back: does it here, if what is unused is
     /// more than may be. So many objects were `freed` since the last time. Returns
     /// when to look next.
+    ///
+    /// Other threads free meanwhile, and the last of them may never call again: nobody
+    /// goes away because somebody else is at it, and who has given back looks again.
     #[cold]
     pub(super) fn release_in_line(&self, freed: usize) -> Look {
-        let Some(mut still) = self.standstill.try_lock() else {
-            // Somebody is at it, or looks at the whole heap.
-            return FIRST_LOOK;
-        };
+        let (mut look, mut released) = self.look_in_line(freed);
+        for _ in 1..MOST_LOOKS {
+            if !released || os::is_single_threaded() {
+                break;
+            }
+            (look, released) = self.look_in_line(0);
+        }
+        look
+    }
+
+    /// A look. Returns when to look next, and whether memory was given back after this.
+    fn look_in_line(&self, freed: usize) -> (Look, bool) {
+        let mut still = self.standstill.lock();
         still.unpinning.note_freed(freed);
         let before = self.unused();
         let now = os::now();
@@ -52,7 +67,8 @@ impl Heap {
         let held = self.held(1);
         let most = before.free + before.in_spans + held.pinned;
         if most <= allowed.most {
-            return still.unpinning.next_look(allowed, allowed.most - most);
+            let room = allowed.most - most;
+            return (still.unpinning.next_look(allowed, room), false);
         }
         let mut refaulted = self.pages.turn().refaulted;
         for class in SizeClass::all() {
@@ -80,7 +96,7 @@ impl Heap {
         let expected = before.free + in_spans + pinned;
         if expected <= allowed.most {
             let room = allowed.most - expected;
-            return still.unpinning.next_look(allowed, room);
+            return (still.unpinning.next_look(allowed, room), false);
         }
         self.caches.drain(self.tiers());
         drop(still);
@@ -92,7 +108,7 @@ impl Heap {
             .allowance
             .note_released(os::now(), before.live, released);
         let room = allowed.most - allowed.kept;
-        still.unpinning.next_look(allowed, room)
+        (still.unpinning.next_look(allowed, room), true)
     }
 
     /// Gives back what is free beyond so many bytes, where spans have about
