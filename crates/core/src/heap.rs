@@ -271,6 +271,19 @@ impl Heap {
         let Some(class) = SizeClass::for_layout(bytes, align) else {
             return self.allocate_large_zeroed(bytes, align);
         };
+        let object = x86_64::take_inline(class.number());
+        if object.is_null() {
+            return self.allocate_zeroed_otherwise(class, bytes);
+        }
+        // SAFETY: the object is ours, of at least that many bytes.
+        unsafe { object.write_bytes(0, bytes) };
+        object
+    }
+
+    /// As [`Heap::allocate_zeroed`] where no sequence takes one.
+    #[cold]
+    #[inline(never)]
+    fn allocate_zeroed_otherwise(&self, class: SizeClass, bytes: usize) -> *mut u8 {
         let (object, zero) = match self.caches.take(class) {
             Some(object) => (pointer(object), false),
             None => self.allocate_class_slow(class),
@@ -365,6 +378,9 @@ impl Heap {
     /// Ends the process, in the name of `call`, on what is not an object.
     pub fn usable_size(&self, object: *mut u8, call: Call) -> usize {
         let address = object.expose_provenance();
+        if let Some(class) = self.class_of_object(address, call) {
+            return class.bytes();
+        }
         let span = self.span_or_die(address, call);
         if span.kind() == SpanKind::Small {
             self.check_small(span, address, call);
@@ -372,6 +388,19 @@ impl Heap {
         } else {
             span.large_bytes()
         }
+    }
+
+    /// The class of a small object, where the class table knows it. Ends the process,
+    /// in the name of `call`, if the object is free in its span.
+    #[inline]
+    fn class_of_object(&self, address: usize, call: Call) -> Option<SizeClass> {
+        let class = self.map.class_of_object(address)?;
+        let span = self.map.span_of(address)?;
+        // No lock: as in `check_small`.
+        if span.is_free_object(class, address) {
+            fatal::already_free(call, address);
+        }
+        Some(class)
     }
 
     /// Changes an object's size; it may move. Null where there is no memory:
@@ -382,16 +411,53 @@ impl Heap {
     /// the old one any more.
     pub unsafe fn reallocate(&self, object: *mut u8, bytes: usize) -> *mut u8 {
         let address = object.expose_provenance();
+        let Some(class) = self.class_of_object(address, Call::Realloc) else {
+            return self.reallocate_unlisted(object, bytes);
+        };
+        let old = class.bytes();
+        if bytes <= old && wastes_little(bytes, old) {
+            return object;
+        }
+        let Some(new_class) = SizeClass::for_size(bytes) else {
+            return self.move_object(object, class, bytes);
+        };
+        let new = x86_64::take_inline(new_class.number());
+        if new.is_null() {
+            return self.move_object(object, class, bytes);
+        }
+        // SAFETY: both objects have that many bytes, and are apart; the old one is
+        // given up.
+        unsafe {
+            new.copy_from_nonoverlapping(object, old.min(bytes));
+            self.free_class_inline(object, class, Call::Realloc);
+        }
+        new
+    }
+
+    /// As [`Heap::reallocate`] for what the class table does not know: a large
+    /// object, mostly.
+    #[cold]
+    #[inline(never)]
+    fn reallocate_unlisted(&self, object: *mut u8, bytes: usize) -> *mut u8 {
+        let address = object.expose_provenance();
         let span = self.span_or_die(address, Call::Realloc);
         if span.kind() != SpanKind::Small {
             return self.reallocate_large(span, bytes);
         }
         self.check_small(span, address, Call::Realloc);
-        let class = span.class();
-        let old = class.bytes();
+        let (class, old) = (span.class(), span.class().bytes());
         if bytes <= old && wastes_little(bytes, old) {
             return object;
         }
+        self.move_object(object, class, bytes)
+    }
+
+    /// Moves a small object of the class to a new one of so many bytes, where no
+    /// sequence takes that.
+    #[cold]
+    #[inline(never)]
+    fn move_object(&self, object: *mut u8, class: SizeClass, bytes: usize) -> *mut u8 {
+        let old = class.bytes();
         let new = self.allocate(bytes);
         if new.is_null() && bytes <= old {
             return self.keep_whole(object);

@@ -304,16 +304,28 @@ impl PageMap {
         }
     }
 
-    /// The class that the table has for an address.
-    pub fn class_of(&self, address: usize) -> SizeClass {
+    /// The code that the table has for an address.
+    #[inline]
+    fn code_of(&self, address: usize) -> u8 {
         let window = self.window();
         let granule = address.wrapping_sub(window.base) >> GRANULE_SHIFT;
         if granule >= window.granules {
-            return SizeClass::NONE;
+            return SizeClass::NONE.number() as u8;
         }
-        // SAFETY: inside the table.
-        let entry = unsafe { &*self.table.load(Ordering::Relaxed).add(granule) };
-        code::class_of(entry.load(Ordering::Relaxed))
+        // SAFETY: inside the table. Relaxed: see `set_class`.
+        unsafe { (*self.table.load(Ordering::Relaxed).add(granule)).load(Ordering::Relaxed) }
+    }
+
+    /// The class that the table has for an address.
+    pub fn class_of(&self, address: usize) -> SizeClass {
+        code::class_of(self.code_of(address))
+    }
+
+    /// The class of the small object that begins at an address, by the table alone;
+    /// `None` where none begins, or the table does not say.
+    #[inline]
+    pub fn class_of_object(&self, address: usize) -> Option<SizeClass> {
+        code::class_at(self.code_of(address), address as u16)
     }
 
     /// All regions of the heap's GiBs, in the order of their addresses, the

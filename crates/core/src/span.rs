@@ -354,6 +354,14 @@ impl Span {
         self.is_free_index(self.bitmap(info), index)
     }
 
+    /// As [`Span::is_free`] where an object of that class is known to begin.
+    #[inline]
+    pub fn is_free_object(&self, class: SizeClass, address: usize) -> bool {
+        let info = class.info();
+        let (index, _) = info.divide(address.wrapping_sub(self.start()));
+        self.is_free_index(self.bitmap(info), index)
+    }
+
     #[inline]
     fn is_free_index(&self, bitmap: &[Field<u64>], index: usize) -> bool {
         index >= self.fresh() || bitmap[index / 64].get() >> (index % 64) & 1 != 0

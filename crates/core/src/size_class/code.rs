@@ -14,7 +14,7 @@
 //! Remainder by Direct Computation", 2019); exact with k = 32 for offsets in one
 //! granule, and with k = 64 in a span, as the tests see.
 
-use super::{CLASS_COUNT, ClassInfo, GRANULE_BYTES, SizeClass, classes};
+use super::{CLASS_COUNT, ClassInfo, FAST_TABLES, GRANULE_BYTES, SizeClass, classes};
 
 /// The largest objects whose granules have codes of their own, in bytes.
 pub const MAX_CODED_BYTES: usize = 128 << 10;
@@ -54,6 +54,20 @@ pub fn class_of(code: u8) -> SizeClass {
         Some(index) => SizeClass(PLACE_CHECKS[index].class as u8),
         None => SizeClass(code),
     }
+}
+
+/// The class of the object that begins at `offset` in a granule with this code, if one
+/// does: what `free` has in assembly.
+#[inline]
+pub fn class_at(code: u8, offset: u16) -> Option<SizeClass> {
+    let check = FAST_TABLES.first_checks[code as usize];
+    if u32::from(offset).wrapping_mul(check) < check {
+        return Some(SizeClass(code));
+    }
+    let place = PLACE_CHECKS.get((code as usize).checked_sub(CLASS_COUNT)?)?;
+    let product = u64::from(offset).wrapping_mul(place.multiplier);
+    let begins = product.wrapping_add(place.distance) < place.multiplier;
+    begins.then_some(SizeClass(place.class as u8))
 }
 
 /// Is each granule like the first?
@@ -125,20 +139,7 @@ const fn place_checks() -> [PlaceCheck; CODE_COUNT - CLASS_COUNT] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FAST_TABLES;
     use super::*;
-
-    /// As `free` has it in assembly.
-    fn passes(code: u8, offset: u16) -> Option<SizeClass> {
-        let check = FAST_TABLES.first_checks[code as usize];
-        if u32::from(offset).wrapping_mul(check) < check {
-            return Some(SizeClass(code));
-        }
-        let place = PLACE_CHECKS.get((code as usize).checked_sub(CLASS_COUNT)?)?;
-        let product = u64::from(offset).wrapping_mul(place.multiplier);
-        let passes = product.wrapping_add(place.distance) < place.multiplier;
-        passes.then_some(SizeClass(place.class as u8))
-    }
 
     #[test]
     fn an_address_passes_where_an_object_begins_and_nowhere_else() {
@@ -151,7 +152,7 @@ mod tests {
                 for offset in 0..GRANULE_BYTES {
                     let begins = (place * GRANULE_BYTES + offset).is_multiple_of(class.bytes());
                     let expected = (coded && begins).then_some(class);
-                    assert_eq!(passes(code, offset as u16), expected, "{class:?} {offset}");
+                    assert_eq!(class_at(code, offset as u16), expected, "{class:?} {offset}");
                 }
             }
         }
@@ -167,7 +168,7 @@ mod tests {
         for code in [0].into_iter().chain(unused..=u8::MAX) {
             assert_eq!(class_of(code), SizeClass::NONE);
             for offset in 0..=u16::MAX {
-                assert_eq!(passes(code, offset), None);
+                assert_eq!(class_at(code, offset), None);
             }
         }
     }
