@@ -134,8 +134,8 @@ impl CentralFreeList {
     ) -> Result<(usize, bool), OutOfMemory> {
         let mut state = self.state.lock();
         state.still = 0;
-        let mut result = state.take(below, out);
-        if result.0 == 0 {
+        let mut taken = state.take(below, out);
+        if taken.count == 0 {
             let mut bitmap = state.take_bitmap(class);
             drop(state);
             if bitmap.is_none() && class.info().bitmap_words as usize > INLINE_WORDS {
@@ -149,9 +149,14 @@ impl CentralFreeList {
                     .for_each(|words| state.keep_bitmap(words));
             })?;
             state.add(class, &new);
-            result = state.take(below, out);
+            taken = state.take(below, out);
         }
-        Ok(result)
+        drop(state);
+        let (start, bytes) = taken.ahead;
+        if bytes != 0 {
+            below.pages.populate(start, bytes);
+        }
+        Ok((taken.count, taken.zero))
     }
 
     /// Takes objects of the class back. Aborts, in the name of `call`, on what
@@ -272,16 +277,26 @@ impl Default for CentralFreeList {
 
 /// The bucket of a span by its share of free objects. One with pages that were
 /// given back is to be used last.
+#[inline(always)]
 fn bucket_of(span: &Span) -> u8 {
-    let objects = span.class().info().objects as usize;
-    let free = objects - span.live();
+    let info = span.class().info();
+    let free = info.objects as usize - span.live();
     if free == 0 {
         return UNLISTED;
     }
     if span.has_released() {
         return UNLISTED - 1;
     }
-    ((free - 1) * BUCKETS / objects) as u8
+    info.share(free - 1, BUCKETS) as u8
+}
+
+/// What was taken from spans.
+struct Taken {
+    count: usize,
+    /// Is the first object zero?
+    zero: bool,
+    /// Pages to fault in: see [`Span::pages_ahead`].
+    ahead: (usize, usize),
 }
 
 /// A span that is about to become one of the class.
@@ -331,14 +346,20 @@ impl State {
         self.list(new.span);
     }
 
-    fn take(&mut self, below: Below<'_>, out: &mut [usize]) -> (usize, bool) {
+    fn take(&mut self, below: Below<'_>, out: &mut [usize]) -> Taken {
         let mut taken = 0;
         let mut zero = false;
+        let mut ahead = (0, 0);
         while taken < out.len() {
             let Some(span) = self.buckets.iter().find_map(List::first) else {
                 break;
             };
+            let fresh = span.fresh();
             let (count, first_zero) = span.take(&mut out[taken..]);
+            // A class in its first span may need no more than a few objects.
+            if self.spans > 1 {
+                ahead = span.pages_ahead(fresh);
+            }
             if taken == 0 {
                 zero = first_zero;
             }
@@ -352,9 +373,14 @@ impl State {
         self.free -= taken;
         self.drawn += taken;
         self.low.note(self.free);
-        (taken, zero)
+        Taken {
+            count: taken,
+            zero,
+            ahead,
+        }
     }
 
+    #[inline(always)]
     fn put(
         &mut self,
         map: &PageMap,
@@ -391,11 +417,16 @@ impl State {
     }
 
     /// Puts a span into the list where it belongs now.
+    #[inline(always)]
     fn list(&mut self, span: &'static Span) {
         let bucket = bucket_of(span);
-        if bucket == span.bucket.get() {
-            return;
+        if bucket != span.bucket.get() {
+            self.list_in(span, bucket);
         }
+    }
+
+    #[inline(never)]
+    fn list_in(&mut self, span: &'static Span, bucket: u8) {
         self.unlist(span);
         span.bucket.set(bucket);
         if let Some(list) = self.buckets.get(bucket as usize) {

@@ -392,7 +392,7 @@ impl Heap {
 
     /// The class of a small object, where the class table knows it. Ends the process,
     /// in the name of `call`, if the object is free in its span.
-    #[inline]
+    #[inline(always)]
     fn class_of_object(&self, address: usize, call: Call) -> Option<SizeClass> {
         let class = self.map.class_of_object(address)?;
         let span = self.map.span_of(address)?;

@@ -116,6 +116,7 @@ impl PageMap {
         }
     }
 
+    #[inline(always)]
     fn leaf_of(&self, address: usize) -> Option<&'static Leaf> {
         // Acquire: pairs with the Release in `cover`; who sees the top table
         // sees it zeroed or filled, and the same for a leaf below.
@@ -135,6 +136,7 @@ impl PageMap {
     }
 
     /// The slot of the granule around an address.
+    #[inline(always)]
     pub fn slot_of(&self, address: usize) -> Option<&'static Span> {
         let leaf = self.leaf_of(address)?;
         let slots = &leaf.spans[(address >> REGION_SHIFT) % LEAF_REGIONS];
@@ -153,6 +155,7 @@ impl PageMap {
     /// The span that covers an address; `None` where the address is free or
     /// not the heap's. For the inside of a large object beyond its first
     /// region it may be `None`, too: see [`PageMap::large_span_around`].
+    #[inline(always)]
     pub fn span_of(&self, address: usize) -> Option<&'static Span> {
         let slot = self.slot_of(address)?;
         match slot.kind() {
@@ -277,6 +280,7 @@ impl PageMap {
     }
 
     /// The class table's window; of no granules where there is none.
+    #[inline(always)]
     pub fn window(&self) -> Window {
         // Relaxed: see `reserve_window`.
         Window {
@@ -305,7 +309,7 @@ impl PageMap {
     }
 
     /// The code that the table has for an address.
-    #[inline]
+    #[inline(always)]
     fn code_of(&self, address: usize) -> u8 {
         let window = self.window();
         let granule = address.wrapping_sub(window.base) >> GRANULE_SHIFT;
@@ -323,7 +327,7 @@ impl PageMap {
 
     /// The class of the small object that begins at an address, by the table alone;
     /// `None` where none begins, or the table does not say.
-    #[inline]
+    #[inline(always)]
     pub fn class_of_object(&self, address: usize) -> Option<SizeClass> {
         code::class_at(self.code_of(address), address as u16)
     }

@@ -57,11 +57,20 @@ pub struct ClassInfo {
     pub bitmap_words: u8,
     /// Objects in a span.
     pub objects: u16,
+    /// ⌊2³² / objects⌋ + 1: see [`ClassInfo::share`].
+    object_reciprocal: u32,
     /// ⌊2⁴⁰ / bytes⌋ + 1: see [`ClassInfo::divide`].
     reciprocal: u64,
 }
 
 impl ClassInfo {
+    /// `count / objects` in parts of which a span has so many, rounded down: exact for
+    /// fewer objects than a span has, and up to 2⁸ parts (as [`ClassInfo::divide`]).
+    #[inline]
+    pub fn share(&self, count: usize, parts: usize) -> usize {
+        ((count * parts) as u64 * u64::from(self.object_reciprocal) >> 32) as usize
+    }
+
     /// `offset / bytes` and the remainder, by a multiplication: exact for
     /// offsets below 2²¹, since the reciprocal is too large by at most
     /// 1 / 2⁴⁰ × bytes, and 2²¹ × 2¹⁸ < 2⁴⁰ (Granlund and Montgomery, "Division
@@ -230,6 +239,7 @@ const fn classes() -> [ClassInfo; CLASS_COUNT] {
         batch: 0,
         bitmap_words: 0,
         objects: 0,
+        object_reciprocal: 0,
         reciprocal: 0,
     }; CLASS_COUNT];
     let mut number = 1;
@@ -247,6 +257,7 @@ const fn classes() -> [ClassInfo; CLASS_COUNT] {
             batch: batch(bytes) as u8,
             bitmap_words: objects.div_ceil(64) as u8,
             objects: objects as u16,
+            object_reciprocal: ((1 << 32) / objects as u64 + 1) as u32,
             reciprocal: (1 << 40) / bytes as u64 + 1,
         };
         number += 1;
@@ -310,6 +321,17 @@ const fn class_of_size() -> [u8; TABLE_LENGTH] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_a_spans_objects_is_as_by_division() {
+        for class in SizeClass::all() {
+            let info = class.info();
+            for count in 0..info.objects as usize {
+                let share = count * 8 / info.objects as usize;
+                assert_eq!(info.share(count, 8), share, "{class:?} {count}");
+            }
+        }
+    }
 
     #[test]
     fn every_size_gets_the_smallest_class_that_holds_it() {

@@ -43,6 +43,14 @@ pub enum SpanKind {
     Inner = format::SPAN_INNER,
 }
 
+/// Small objects that are handed out for the first time have their pages faulted in
+/// by one call, up to a multiple of so many bytes in their span: four faults of 1.4 µs
+/// become a call of 4.2. (16 KiB: 1.05 µs a page; 64 KiB 1.02, 2 MiB 1.00.)
+const AHEAD_BYTES: usize = 16 << 10;
+
+/// Not so objects that are larger than this: a program may use a part of each.
+const MAX_AHEAD_OBJECT: usize = PAGE_BYTES;
+
 /// Words of a bitmap that stand in the span itself.
 pub const INLINE_WORDS: usize = 8;
 
@@ -53,6 +61,7 @@ pub struct Span {
     class: Field<u8>,
     /// Where the central free list keeps it; see there.
     pub bucket: Field<u8>,
+    /// [`DIRTY`], [`CLEAN`] or [`AHEAD`].
     clean: Field<u8>,
     granules: Field<u32>,
     /// Granules from the span's first to this one.
@@ -73,6 +82,13 @@ pub struct Span {
     size_or_bitmap: Field<usize>,
     words: [Field<u64>; INLINE_WORDS],
 }
+
+/// Of a span of small objects: its pages may hold something from before; they are zero
+/// from `fresh` on, and have no memory; the same, but as far as [`AHEAD_BYTES`] from there
+/// they may have memory.
+const DIRTY: u8 = 0;
+const CLEAN: u8 = 1;
+const AHEAD: u8 = 2;
 
 impl Linked for Span {
     fn links(&self) -> (&Link<Self>, &Link<Self>) {
@@ -181,7 +197,7 @@ impl Span {
         bitmap: Option<&'static [Field<u64>]>,
         clean: bool,
     ) {
-        self.clean.set(clean.into());
+        self.clean.set(if clean { CLEAN } else { DIRTY });
         self.size_or_bitmap
             .set(bitmap.map_or(0, |words| words.as_ptr().expose_provenance()));
         for word in &self.words {
@@ -197,7 +213,7 @@ impl Span {
     }
 
     /// The words of the bitmap of a span of small objects.
-    #[inline]
+    #[inline(always)]
     pub fn bitmap(&self, info: &ClassInfo) -> &[Field<u64>] {
         let count = info.bitmap_words as usize;
         if count <= INLINE_WORDS {
@@ -223,7 +239,7 @@ impl Span {
     /// Ends a span of small objects, none of which is in use: it becomes a
     /// large one whose bytes are those that were ever handed out.
     pub fn end_small(&self) {
-        let touched = self.fresh() * self.class().bytes();
+        let touched = self.backed_bytes();
         self.kind.set(SpanKind::Large as u8);
         self.class.set(0);
         self.set_large_bytes(touched);
@@ -232,6 +248,7 @@ impl Span {
     /// Takes free objects, lowest address first (but see `first_colour`), until `out`
     /// is full or the span is. Returns how many, and whether the first of them is zero,
     /// because nobody had it since the system gave its page.
+    #[inline(always)]
     pub fn take(&self, out: &mut [usize]) -> (usize, bool) {
         let info = self.class().info();
         let bytes = info.bytes as usize;
@@ -270,7 +287,7 @@ impl Span {
         }
         self.fresh.set((fresh + more) as u32);
         self.live.set((self.live() + taken) as u32);
-        let zero = used_before == 0 && taken > 0 && self.clean.get() != 0;
+        let zero = used_before == 0 && taken > 0 && self.clean.get() != DIRTY;
         (taken, zero)
     }
 
@@ -289,8 +306,31 @@ impl Span {
         (page * PAGE_BYTES).div_ceil(bytes) % objects
     }
 
+    /// How many bytes from its start on may have memory, if it was clean.
+    fn backed_bytes(&self) -> usize {
+        let bytes = self.fresh() * self.class().bytes();
+        match self.clean.get() {
+            AHEAD => bytes.next_multiple_of(AHEAD_BYTES),
+            _ => bytes,
+        }
+    }
+
+    /// The pages to fault in at once, where objects from `fresh` on were just handed
+    /// out: its first address and its length in bytes, which may be 0. From now on
+    /// the span takes it that they have memory.
+    pub fn pages_ahead(&self, fresh: usize) -> (usize, usize) {
+        let bytes = self.class().bytes();
+        if self.clean.get() == DIRTY || bytes > MAX_AHEAD_OBJECT || fresh == self.fresh() {
+            return (self.start(), 0);
+        }
+        self.clean.set(AHEAD);
+        let first = (fresh * bytes).next_multiple_of(AHEAD_BYTES);
+        (self.start() + first, self.backed_bytes() - first)
+    }
+
     /// Takes an object back. Aborts, in the name of `call`, if it is not one
     /// or is free already.
+    #[inline(always)]
     pub fn put(&self, address: usize, call: Call) {
         let info = self.class().info();
         let index = self.index_of(address, info, call);
@@ -355,14 +395,14 @@ impl Span {
     }
 
     /// As [`Span::is_free`] where an object of that class is known to begin.
-    #[inline]
+    #[inline(always)]
     pub fn is_free_object(&self, class: SizeClass, address: usize) -> bool {
         let info = class.info();
         let (index, _) = info.divide(address.wrapping_sub(self.start()));
         self.is_free_index(self.bitmap(info), index)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_free_index(&self, bitmap: &[Field<u64>], index: usize) -> bool {
         index >= self.fresh() || bitmap[index / 64].get() >> (index % 64) & 1 != 0
     }
@@ -375,6 +415,7 @@ impl Span {
         self.summary.set(self.summary.get() | 1 << (index / 64));
     }
 
+    #[inline(always)]
     fn index_of(&self, address: usize, info: &ClassInfo, call: Call) -> usize {
         let (index, rest) = info.divide(address - self.start());
         if rest != 0 || index >= info.objects as usize {

@@ -143,6 +143,13 @@ pub unsafe fn decommit(address: *mut u8, bytes: usize) -> bool {
     }
 }
 
+/// Faults a range in for writing, as far as it has no pages yet; what it holds stays.
+/// False where the system cannot (before Linux 5.14), or has no memory.
+pub fn populate(address: usize, bytes: usize) -> bool {
+    // SAFETY: changes no content.
+    unsafe { advise(address, bytes, libc::MADV_POPULATE_WRITE) }
+}
+
 /// madvise(2). False where the system refuses.
 ///
 /// # Safety

@@ -36,7 +36,7 @@ use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind, granule_in_region};
 use crate::size_class::{GRANULE_BYTES, GRANULE_PAGES, GRANULE_SHIFT};
 use crate::span::Span;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 pub use adopt::Content;
@@ -88,6 +88,8 @@ pub struct PageHeap {
     huge: HugePolicy,
     /// `State::regions`, for who wants a hint without the lock.
     mapped_regions: AtomicUsize,
+    /// The system does not know how to populate.
+    no_populate: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -159,6 +161,7 @@ impl PageHeap {
             ),
             huge: HugePolicy::new(),
             mapped_regions: AtomicUsize::new(0),
+            no_populate: AtomicBool::new(false),
         }
     }
 
@@ -246,6 +249,15 @@ impl PageHeap {
     pub fn free(&self, map: &PageMap, span: &'static Span, touched: usize) {
         let mut state = self.state.lock();
         state.free(map, span, touched);
+    }
+
+    /// Faults pages in that their owner is about to write to: by one system call, where
+    /// each would be a fault.
+    pub fn populate(&self, start: usize, bytes: usize) {
+        // Relaxed: who sees it late asks in vain.
+        if !self.no_populate.load(Ordering::Relaxed) && !os::populate(start, bytes) {
+            self.no_populate.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Bytes in spans, and bytes free that may hold memory of the system's.

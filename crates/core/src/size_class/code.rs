@@ -58,7 +58,7 @@ pub fn class_of(code: u8) -> SizeClass {
 
 /// The class of the object that begins at `offset` in a granule with this code, if one
 /// does: what `free` has in assembly.
-#[inline]
+#[inline(always)]
 pub fn class_at(code: u8, offset: u16) -> Option<SizeClass> {
     let check = FAST_TABLES.first_checks[code as usize];
     if u32::from(offset).wrapping_mul(check) < check {

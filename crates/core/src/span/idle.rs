@@ -8,7 +8,7 @@
 
 use core::ops::Range;
 
-use super::Span;
+use super::{DIRTY, Span};
 use crate::fatal::{self, Call};
 use crate::os::PAGE_BYTES;
 use crate::size_class::{ClassInfo, GRANULE_PAGES, GRANULE_SHIFT};
@@ -131,15 +131,15 @@ impl Span {
         }
         let bitmap = self.bitmap(info);
         let fresh = self.fresh();
-        let clean = self.clean.get() != 0;
+        let clean = self.clean.get() != DIRTY;
         for page in 0..self.granules() * GRANULE_PAGES {
             if released.has(page) {
                 continue;
             }
-            let objects = objects_on(info, page);
-            if clean && objects.start >= fresh {
+            if clean && page * PAGE_BYTES >= self.backed_bytes() {
                 break;
             }
+            let objects = objects_on(info, page);
             let mut words = words_of(objects.start..objects.end.min(fresh).max(objects.start));
             if words.all(|(index, bits)| bitmap[index].get() & bits == bits) {
                 idle.insert(page);
