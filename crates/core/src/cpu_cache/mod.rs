@@ -36,7 +36,7 @@ use crate::fatal::Call;
 use crate::metadata::Metadata;
 use crate::os::{self, OutOfMemory, Protection};
 use crate::size_class::{CLASS_COUNT, FINE_BYTES, MAX_BATCH, MAX_SMALL_BYTES, SizeClass};
-use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::transfer_cache::TransferCache;
 
@@ -98,6 +98,8 @@ pub struct CpuCaches {
     slots: AtomicPtr<AtomicPtr<Mutex<Slot>>>,
     /// The number that the next thread gets in lock mode.
     next_thread: AtomicU32,
+    /// Classes of which anybody ever drew an object, a bit each.
+    drawn: [AtomicU64; CLASS_COUNT.div_ceil(64)],
     /// Held while a slot is opened: none appears while fork has it.
     opening: Mutex<()>,
 }
@@ -127,6 +129,7 @@ impl CpuCaches {
             memory: AtomicPtr::new(null_mut()),
             slots: AtomicPtr::new(null_mut()),
             next_thread: AtomicU32::new(0),
+            drawn: [const { AtomicU64::new(0) }; CLASS_COUNT.div_ceil(64)],
             opening: Mutex::new(Rank::CacheOpening, ()),
         }
     }
@@ -346,6 +349,7 @@ impl CpuCaches {
     #[cold]
     #[inline(never)]
     pub fn take_slow(&self, tiers: Tiers<'_>, class: SizeClass) -> Result<Taken, OutOfMemory> {
+        self.note_drawn(class);
         if let Some(mut slot) = self.enter(tiers.below.metadata)
             && let Some(taken) = slot.take(tiers, class)
         {
@@ -355,6 +359,31 @@ impl CpuCaches {
         let (_, zero) = tiers.take(class, &mut one)?;
         let [object] = one;
         Ok(Taken { object, zero })
+    }
+
+    #[inline(always)]
+    fn note_drawn(&self, class: SizeClass) {
+        let (word, bit) = (class.number() / 64, 1 << (class.number() % 64));
+        // Relaxed, both: a look that comes too early for the first object of a class is
+        // as one that came before it.
+        if self.drawn[word].load(Ordering::Relaxed) & bit == 0 {
+            self.drawn[word].fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// The classes of which anybody ever drew an object: the only ones that can have
+    /// spans, or anything in a cache.
+    pub fn classes_drawn(&self) -> impl Iterator<Item = SizeClass> {
+        let words = self.drawn.iter().enumerate();
+        words.flat_map(|(word, bits)| {
+            // Relaxed: as above.
+            let mut bits = bits.load(Ordering::Relaxed);
+            core::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                bits &= bits - 1;
+                Some(SizeClass::from_number((64 * word) as u8 + bit as u8))
+            })
+        })
     }
 
     /// Puts an object where [`CpuCaches::put`] found no room: sends a batch
@@ -448,11 +477,11 @@ impl CpuCaches {
     pub fn each_held(&self, tiers: Tiers<'_>, mut visit: impl FnMut(SizeClass, usize)) {
         for slot in self.each_slot() {
             let slot = slot.lock();
-            for class in SizeClass::all() {
+            for class in self.classes_drawn() {
                 visit(class, slot.count(class));
             }
         }
-        for class in SizeClass::all() {
+        for class in self.classes_drawn() {
             visit(class, tiers.transfer[class.number()].len());
         }
     }

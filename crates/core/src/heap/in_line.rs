@@ -10,7 +10,7 @@ use crate::demand::{ALLOWANCE_BYTES, Look};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
 use crate::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
-use crate::size_class::{GRANULE_BYTES, SizeClass};
+use crate::size_class::GRANULE_BYTES;
 use crate::span::SpanKind;
 
 /// Looks of one free at the most. What is left then is left to the next free.
@@ -26,7 +26,7 @@ impl Heap {
         let (in_use, free) = self.pages.usage();
         let mut live = in_use;
         let mut in_spans = 0;
-        for class in SizeClass::all() {
+        for class in self.caches.classes_drawn() {
             let turn = self.central[class.number()].look();
             let bytes = turn.free * class.bytes();
             live = live.saturating_sub(bytes);
@@ -71,7 +71,7 @@ impl Heap {
             return (still.unpinning.next_look(allowed, room), false);
         }
         let mut refaulted = self.pages.turn().refaulted;
-        for class in SizeClass::all() {
+        for class in self.caches.classes_drawn() {
             refaulted += self.central[class.number()].turn().refaulted;
         }
         still.allowance.review(now, refaulted * PAGE_BYTES);
