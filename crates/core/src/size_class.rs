@@ -68,7 +68,7 @@ impl ClassInfo {
     /// fewer objects than a span has, and up to 2⁸ parts (as [`ClassInfo::divide`]).
     #[inline]
     pub fn share(&self, count: usize, parts: usize) -> usize {
-        ((count * parts) as u64 * u64::from(self.object_reciprocal) >> 32) as usize
+        (((count * parts) as u64 * u64::from(self.object_reciprocal)) >> 32) as usize
     }
 
     /// `offset / bytes` and the remainder, by a multiplication: exact for

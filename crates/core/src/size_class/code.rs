@@ -152,7 +152,11 @@ mod tests {
                 for offset in 0..GRANULE_BYTES {
                     let begins = (place * GRANULE_BYTES + offset).is_multiple_of(class.bytes());
                     let expected = (coded && begins).then_some(class);
-                    assert_eq!(class_at(code, offset as u16), expected, "{class:?} {offset}");
+                    assert_eq!(
+                        class_at(code, offset as u16),
+                        expected,
+                        "{class:?} {offset}"
+                    );
                 }
             }
         }

@@ -222,6 +222,67 @@ fn the_only_page_without_live_objects_of_a_full_span_goes() {
     }
 }
 
+/// How many pages of a span are resident.
+fn resident_pages(span: &Span) -> usize {
+    let bytes = span.end() - span.start();
+    let mut pages = vec![0_u8; bytes / PAGE_BYTES];
+    let place = std::ptr::with_exposed_provenance_mut(span.start());
+    // SAFETY: the span is mapped, and there is a byte for each page.
+    let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    pages.iter().filter(|&&page| page & 1 != 0).count()
+}
+
+#[test]
+fn new_pages_come_by_four_where_a_class_has_more_than_a_span() {
+    let ground = Ground::new();
+    let class = SizeClass::for_size(1024).expect("small");
+    let list = CentralFreeList::new();
+    let span_of = |object: usize| ground.map.span_of(object).expect("a span");
+    let take = |count: usize| {
+        let mut objects = vec![0; count];
+        let taken = list.take(below(ground), class, &mut objects);
+        assert_eq!(taken.map(|(count, _)| count), Ok(count));
+        objects
+    };
+    let first = take(64);
+    assert_eq!(resident_pages(span_of(first[0])), 0, "its only span");
+    let mut second = take(1);
+    let span = span_of(second[0]);
+    assert_eq!(resident_pages(span), 4);
+    second.extend(take(15));
+    assert_eq!(resident_pages(span), 4, "there already");
+    second.extend(take(17));
+    assert_eq!(resident_pages(span), 12);
+    // They are known to have memory: in a span that lives on, and when it is free.
+    list.put(below(ground), class, &second[1..], Call::Free);
+    let released = list.release_idle_pages(below(ground), class, span);
+    assert_eq!(released.map(|released| released.pages), Some(11));
+    assert_eq!(resident_pages(span), 1);
+    second.truncate(1);
+    second.extend(take(48));
+    let dirty = ground.pages.usage().1;
+    list.put(below(ground), class, &second, Call::Free);
+    assert!(ground.pages.usage().1 - dirty >= resident_pages(span) * PAGE_BYTES);
+}
+
+#[test]
+fn pages_of_objects_that_may_be_used_in_part_come_when_they_are_touched() {
+    let ground = Ground::new();
+    let class = SizeClass::for_size(5000).expect("small");
+    let list = CentralFreeList::new();
+    let mut objects = [0; 64];
+    for _ in 0..8 {
+        let (count, _) = list
+            .take(below(ground), class, &mut objects)
+            .expect("memory");
+        for &object in &objects[..count] {
+            let span = ground.map.span_of(object).expect("a span");
+            assert_eq!(resident_pages(span), 0);
+        }
+    }
+}
+
 #[test]
 fn objects_come_from_the_fullest_span() {
     let ground = Ground::new();
