@@ -184,9 +184,7 @@ impl CentralFreeList {
             } else if !idle {
                 state.still = 0;
             }
-            for &object in objects {
-                state.put(below.map, class, object, call, &empty);
-            }
+            state.put(below.map, class, objects, call, &empty);
             state.changed = true;
             quiet
         };
@@ -380,28 +378,37 @@ impl State {
         }
     }
 
-    #[inline(always)]
+    /// Takes objects of the class back, one row after the other of those that are of
+    /// one span: what was allocated in a row is often freed in one. Spans that are
+    /// empty then go to `empty`.
     fn put(
         &mut self,
         map: &PageMap,
         class: SizeClass,
-        object: usize,
+        objects: &[usize],
         call: Call,
         empty: &List<Span>,
     ) {
-        let span = match map.span_of(object) {
-            Some(span) if span.kind() == SpanKind::Small && span.class() == class => span,
-            // It was an object of this class when it came in.
-            _ => fatal::already_free(call, object),
-        };
-        span.put(object, call);
-        self.live -= 1;
-        self.free += 1;
-        if span.live() == 0 {
-            self.remove(map, class, span);
-            empty.push(span);
-        } else {
-            self.list(span);
+        let mut rest = objects;
+        while let Some(&first) = rest.first() {
+            let span = match map.span_of(first) {
+                Some(span) if span.kind() == SpanKind::Small && span.class() == class => span,
+                // It was an object of this class when it came in.
+                _ => fatal::already_free(call, first),
+            };
+            let (start, bytes) = (span.start(), span.end() - span.start());
+            let inside = |&&object: &&usize| object.wrapping_sub(start) < bytes;
+            let (row, others) = rest.split_at(rest.iter().take_while(inside).count());
+            rest = others;
+            span.put(row, call);
+            self.live -= row.len();
+            self.free += row.len();
+            if span.live() == 0 {
+                self.remove(map, class, span);
+                empty.push(span);
+            } else {
+                self.list(span);
+            }
         }
     }
 

@@ -328,18 +328,24 @@ impl Span {
         (self.start() + first, self.backed_bytes() - first)
     }
 
-    /// Takes an object back. Aborts, in the name of `call`, if it is not one
-    /// or is free already.
+    /// Takes objects back. Aborts, in the name of `call`, if one is not an object of
+    /// its, or is free already.
     #[inline(always)]
-    pub fn put(&self, address: usize, call: Call) {
+    pub fn put(&self, objects: &[usize], call: Call) {
         let info = self.class().info();
-        let index = self.index_of(address, info, call);
         let bitmap = self.bitmap(info);
-        if self.is_free_index(bitmap, index) {
-            fatal::already_free(call, address);
+        let mut summary = self.summary.get();
+        for &address in objects {
+            let index = self.index_of(address, info, call);
+            if self.is_free_index(bitmap, index) {
+                fatal::already_free(call, address);
+            }
+            let word = &bitmap[index / 64];
+            word.set(word.get() | 1 << (index % 64));
+            summary |= 1 << (index / 64);
         }
-        self.set_free_index(bitmap, index);
-        self.live.set((self.live() - 1) as u32);
+        self.summary.set(summary);
+        self.live.set((self.live() - objects.len()) as u32);
         self.changed.set(1);
     }
 
@@ -405,14 +411,6 @@ impl Span {
     #[inline(always)]
     fn is_free_index(&self, bitmap: &[Field<u64>], index: usize) -> bool {
         index >= self.fresh() || bitmap[index / 64].get() >> (index % 64) & 1 != 0
-    }
-
-    /// Marks an object below `fresh` as free.
-    #[inline]
-    fn set_free_index(&self, bitmap: &[Field<u64>], index: usize) {
-        let word = &bitmap[index / 64];
-        word.set(word.get() | 1 << (index % 64));
-        self.summary.set(self.summary.get() | 1 << (index / 64));
     }
 
     #[inline(always)]

@@ -120,7 +120,7 @@ impl Model {
             }
             let place = first.wrapping_add(turn * step) % self.taken.len();
             let index = self.taken.swap_remove(place);
-            span.put(self.address(index), Call::Free);
+            span.put(&[self.address(index)], Call::Free);
             self.free.insert(index);
         }
     }
@@ -193,14 +193,14 @@ fn a_span_says_where_it_stands() {
 fn span_with_one_out() -> &'static Span {
     let span = small_span(SizeClass::for_size(64).expect("small"), true);
     span.take(&mut [0; 2]);
-    span.put(START, Call::Free);
+    span.put(&[START], Call::Free);
     span
 }
 
 #[test]
 fn a_second_put_dies() {
     assert_dies("span::a_second_put_dies", "already free", || {
-        span_with_one_out().put(START, Call::Free);
+        span_with_one_out().put(&[START], Call::Free);
     });
 }
 
@@ -210,7 +210,7 @@ fn a_put_of_what_was_never_taken_dies() {
         "span::a_put_of_what_was_never_taken_dies",
         "already free",
         || {
-            span_with_one_out().put(START + 64 * 7, Call::Free);
+            span_with_one_out().put(&[START + 64 * 7], Call::Free);
         },
     );
 }
@@ -218,6 +218,6 @@ fn a_put_of_what_was_never_taken_dies() {
 #[test]
 fn a_put_inside_an_object_dies() {
     assert_dies("span::a_put_inside_an_object_dies", "24 bytes into", || {
-        span_with_one_out().put(START + 64 + 24, Call::Free);
+        span_with_one_out().put(&[START + 64 + 24], Call::Free);
     });
 }
