@@ -62,6 +62,8 @@ struct ByFullness {
     lists: [[List<Region>; COUNTS]; COUNTS],
     /// Of each number in use, which longest holes there are, a bit each.
     holes: [u64; COUNTS],
+    /// The numbers in use of which there are any, a bit each.
+    counts: u64,
 }
 
 impl ByFullness {
@@ -69,13 +71,17 @@ impl ByFullness {
         Self {
             lists: [const { [const { List::new() }; COUNTS] }; COUNTS],
             holes: [0; COUNTS],
+            counts: 0,
         }
     }
 
     fn find(&self, granules: usize, align: usize) -> Option<Place> {
         // A hole of this length has room whatever its place.
         let enough = granules + align - 1;
-        for used in (0..COUNTS).rev() {
+        let mut counts = self.counts;
+        while counts != 0 {
+            let used = counts.ilog2() as usize;
+            counts ^= 1 << used;
             let fitting = self.holes[used].unbounded_shr(enough as u32);
             if fitting == 0 {
                 continue;
@@ -91,17 +97,24 @@ impl ByFullness {
     fn add(&mut self, region: &'static Region, used: usize, hole: usize) {
         self.lists[used][hole].push(region);
         self.holes[used] |= 1 << hole;
+        self.counts |= 1 << used;
     }
 
     fn remove(&mut self, region: &'static Region, used: usize, hole: usize) {
         self.lists[used][hole].remove(region);
         if self.lists[used][hole].first().is_none() {
             self.holes[used] &= !(1 << hole);
+            if self.holes[used] == 0 {
+                self.counts &= !(1 << used);
+            }
         }
     }
 
     fn check_invariants(&self, map: &PageMap, group: Group) {
         for (used, lists) in self.lists.iter().enumerate() {
+            if (self.counts >> used & 1 != 0) != (self.holes[used] != 0) {
+                fatal::inconsistent("a number in use and its bit differ", used);
+            }
             for (hole, list) in lists.iter().enumerate() {
                 let listed = self.holes[used] >> hole & 1 != 0;
                 if listed != list.first().is_some() {
