@@ -361,15 +361,10 @@ impl Heap {
             return;
         }
         let address = object.expose_provenance();
-        let span = self.span_or_die(address, call);
-        if span.kind() == SpanKind::Small {
-            let class = span.class();
-            self.check_small(span, address, call);
-            // SAFETY: checked to be an object of the class; by contract nobody
-            // uses it.
-            unsafe { self.free_class(object, class, call) };
-        } else {
-            self.free_large(span);
+        match self.class_or_span_by_map(address, call) {
+            // SAFETY: checked to be an object of the class; by contract nobody uses it.
+            Ok(class) => unsafe { self.free_class(object, class, call) },
+            Err(large) => self.free_large(large),
         }
     }
 
@@ -378,29 +373,38 @@ impl Heap {
     /// Ends the process, in the name of `call`, on what is not an object.
     pub fn usable_size(&self, object: *mut u8, call: Call) -> usize {
         let address = object.expose_provenance();
-        if let Some(class) = self.class_of_object(address, call) {
-            return class.bytes();
-        }
-        let span = self.span_or_die(address, call);
-        if span.kind() == SpanKind::Small {
-            self.check_small(span, address, call);
-            span.class().bytes()
-        } else {
-            span.large_bytes()
+        match self.class_or_span(address, call) {
+            Ok(class) => class.bytes(),
+            Err(large) => large.large_bytes(),
         }
     }
 
-    /// The class of a small object, where the class table knows it. Ends the process,
-    /// in the name of `call`, if the object is free in its span.
+    /// The class of a small object, by the class table where that knows it, or the span
+    /// of a large one. Ends the process, in the name of `call`, on what is no object, and
+    /// on a small one that is free in its span.
     #[inline(always)]
-    fn class_of_object(&self, address: usize, call: Call) -> Option<SizeClass> {
-        let class = self.map.class_of_object(address)?;
-        let span = self.map.span_of(address)?;
-        // No lock: as in `check_small`.
-        if span.is_free_object(class, address) {
-            fatal::already_free(call, address);
+    fn class_or_span(&self, address: usize, call: Call) -> Result<SizeClass, &'static Span> {
+        if let Some(class) = self.map.class_of_object(address)
+            && let Some(span) = self.map.span_of(address)
+        {
+            // No lock: as in `check_small`.
+            if span.is_free_object(class, address) {
+                fatal::already_free(call, address);
+            }
+            return Ok(class);
         }
-        Some(class)
+        self.class_or_span_by_map(address, call)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn class_or_span_by_map(&self, address: usize, call: Call) -> Result<SizeClass, &'static Span> {
+        let span = self.span_or_die(address, call);
+        if span.kind() != SpanKind::Small {
+            return Err(span);
+        }
+        self.check_small(span, address, call);
+        Ok(span.class())
     }
 
     /// Changes an object's size; it may move. Null where there is no memory:
@@ -411,8 +415,9 @@ impl Heap {
     /// the old one any more.
     pub unsafe fn reallocate(&self, object: *mut u8, bytes: usize) -> *mut u8 {
         let address = object.expose_provenance();
-        let Some(class) = self.class_of_object(address, Call::Realloc) else {
-            return self.reallocate_unlisted(object, bytes);
+        let class = match self.class_or_span(address, Call::Realloc) {
+            Ok(class) => class,
+            Err(large) => return self.reallocate_large(large, bytes),
         };
         let old = class.bytes();
         if bytes <= old && wastes_little(bytes, old) {
@@ -432,24 +437,6 @@ impl Heap {
             self.free_class_inline(object, class, Call::Realloc);
         }
         new
-    }
-
-    /// As [`Heap::reallocate`] for what the class table does not know: a large
-    /// object, mostly.
-    #[cold]
-    #[inline(never)]
-    fn reallocate_unlisted(&self, object: *mut u8, bytes: usize) -> *mut u8 {
-        let address = object.expose_provenance();
-        let span = self.span_or_die(address, Call::Realloc);
-        if span.kind() != SpanKind::Small {
-            return self.reallocate_large(span, bytes);
-        }
-        self.check_small(span, address, Call::Realloc);
-        let (class, old) = (span.class(), span.class().bytes());
-        if bytes <= old && wastes_little(bytes, old) {
-            return object;
-        }
-        self.move_object(object, class, bytes)
     }
 
     /// Moves a small object of the class to a new one of so many bytes, where no

@@ -237,7 +237,7 @@ impl Span {
     }
 
     /// Ends a span of small objects, none of which is in use: it becomes a
-    /// large one whose bytes are those that were ever handed out.
+    /// large one whose bytes are those that may have memory.
     pub fn end_small(&self) {
         let touched = self.backed_bytes();
         self.kind.set(SpanKind::Large as u8);

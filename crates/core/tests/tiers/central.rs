@@ -1,5 +1,5 @@
 //! Central free lists against a set of the objects that are out.
-#![allow(unsafe_code)] // Writes to the objects, and asks the system about their pages.
+#![allow(unsafe_code)] // Writes to the objects.
 
 use std::collections::BTreeSet;
 
@@ -134,18 +134,14 @@ impl Model {
     /// Of a span, exactly those pages are resident that hold a live object.
     fn check_resident(&self, span: &Span) {
         let (start, end) = (span.start(), span.end());
-        let mut resident = vec![0_u8; (end - start) / PAGE_BYTES];
-        let pages = std::ptr::with_exposed_provenance_mut(start);
-        // SAFETY: the span is mapped, and there is a byte for each page.
-        let result = unsafe { libc::mincore(pages, end - start, resident.as_mut_ptr()) };
-        assert_eq!(result, 0);
+        let resident = crate::residency(start, end - start);
         let mut held = vec![false; resident.len()];
         for &object in self.all.range(start..end) {
             let last = (object + self.class.bytes() - 1 - start) / PAGE_BYTES;
             held[(object - start) / PAGE_BYTES..=last].fill(true);
         }
         for (page, (&resident, held)) in resident.iter().zip(held).enumerate() {
-            assert_eq!(resident & 1 != 0, held, "page {page}");
+            assert_eq!(resident, held, "page {page}");
         }
     }
 
@@ -224,13 +220,7 @@ fn the_only_page_without_live_objects_of_a_full_span_goes() {
 
 /// How many pages of a span are resident.
 fn resident_pages(span: &Span) -> usize {
-    let bytes = span.end() - span.start();
-    let mut pages = vec![0_u8; bytes / PAGE_BYTES];
-    let place = std::ptr::with_exposed_provenance_mut(span.start());
-    // SAFETY: the span is mapped, and there is a byte for each page.
-    let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
-    assert_eq!(result, 0);
-    pages.iter().filter(|&&page| page & 1 != 0).count()
+    crate::resident_pages(span.start(), span.end() - span.start())
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 
 use proptest::prelude::ProptestConfig;
 use thmalloc_core::metadata::Metadata;
+use thmalloc_core::os::PAGE_BYTES;
 use thmalloc_core::page_heap::PageHeap;
 use thmalloc_core::page_map::PageMap;
 
@@ -31,6 +32,22 @@ impl Ground {
             metadata: Metadata::new(),
         }))
     }
+}
+
+/// Of a mapped range, which of its pages are resident.
+#[allow(unsafe_code)] // Asks the system about pages.
+fn residency(start: usize, bytes: usize) -> Vec<bool> {
+    let mut pages = vec![0_u8; bytes / PAGE_BYTES];
+    let place = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the range is mapped, and there is a byte for each page.
+    let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    pages.iter().map(|&page| page & 1 != 0).collect()
+}
+
+/// How many pages of a mapped range are resident.
+fn resident_pages(start: usize, bytes: usize) -> usize {
+    residency(start, bytes).iter().filter(|&&has| has).count()
 }
 
 /// Cases of a property test: the same in each run, unless `PROPTEST_RNG_SEED`

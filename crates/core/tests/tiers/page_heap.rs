@@ -12,7 +12,7 @@ use thmalloc_core::region::{REGION_BYTES, REGION_GRANULES, RegionKind};
 use thmalloc_core::size_class::GRANULE_BYTES;
 use thmalloc_core::span::{Span, SpanKind};
 
-use crate::{Ground, cases};
+use crate::{Ground, cases, resident_pages};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -527,16 +527,6 @@ fn what_a_large_span_leaves_comes_after_a_warm_hole() {
         "the fullest comes first again"
     );
     pages.check_invariants(map);
-}
-
-/// How many pages of a range are resident.
-fn resident_pages(start: usize, bytes: usize) -> usize {
-    let mut pages = vec![0_u8; bytes / PAGE_BYTES];
-    let place = std::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: the range is mapped, and there is a byte for each page.
-    let result = unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) };
-    assert_eq!(result, 0);
-    pages.iter().filter(|&&page| page & 1 != 0).count()
 }
 
 #[test]
