@@ -278,7 +278,8 @@ impl Default for CentralFreeList {
 #[inline(always)]
 fn bucket_of(span: &Span) -> u8 {
     let info = span.class().info();
-    let free = info.objects as usize - span.live();
+    // One that is held counts one more than it has.
+    let free = (info.objects as usize).saturating_sub(span.live());
     if free == 0 {
         return UNLISTED;
     }

@@ -163,6 +163,10 @@ impl State {
             return None;
         }
         let count = span.reserve(&pages);
+        if count == 0 {
+            // Only room behind the last object: nothing of it keeps the span here.
+            span.hold();
+        }
         self.live += count;
         self.free -= count;
         self.list(span);
@@ -183,6 +187,9 @@ impl State {
             fatal::inconsistent("a span with reserved objects is gone", span.start());
         }
         let count = span.unreserve(pages);
+        if count == 0 {
+            span.let_go();
+        }
         self.live -= count;
         self.free += count;
         if refused {

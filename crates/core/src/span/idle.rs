@@ -2,7 +2,10 @@
 //!
 //! Such pages are given back although the span lives on. As long as the system
 //! call takes, the free objects on them are *reserved*: marked as in use, so
-//! that nobody gets them, without the lock being held.
+//! that nobody gets them, without the lock being held. As long as there is such an object,
+//! the span is not empty, and nobody else's; where no object stands on the pages, since
+//! they are behind the last one, the span is *held* instead: it counts one object more in
+//! use than there are.
 //!
 //! Lock: as the span's.
 
@@ -192,6 +195,16 @@ impl Span {
         });
         self.live.set((self.live() - count) as u32);
         count
+    }
+
+    /// Keeps a span from being empty where no object of it is reserved.
+    pub fn hold(&self) {
+        self.live.set(self.live.get() + 1);
+    }
+
+    /// Ends [`Span::hold`].
+    pub fn let_go(&self) {
+        self.live.set(self.live.get() - 1);
     }
 
     /// Marks objects below `fresh` as free.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // Writes to the objects.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use thmalloc_core::central::{Below, CentralFreeList};
@@ -271,6 +272,79 @@ fn pages_of_objects_that_may_be_used_in_part_come_when_they_are_touched() {
             assert_eq!(resident_pages(span), 0);
         }
     }
+}
+
+/// The room behind the last object of a span goes back, too, while others free the last
+/// objects of the span: it has to stay until that is done.
+#[test]
+fn a_span_stays_while_pages_behind_its_last_object_go_back() {
+    let ground = Ground::new();
+    let room = |class: &SizeClass| {
+        let info = class.info();
+        let span = info.span_granules as usize * GRANULE_BYTES;
+        span - info.objects as usize * class.bytes()
+    };
+    let class = SizeClass::all().find(|class| room(class) >= 2 * PAGE_BYTES);
+    let class = class.expect("a class with pages that have no object");
+    let granules = class.info().span_granules as usize;
+    let list = CentralFreeList::new();
+    let mut objects = vec![0; class.info().objects as usize];
+    // Even: the releaser's turn is over. Both spin, so that they begin at the same time.
+    let turn = AtomicUsize::new(0);
+    let current = AtomicUsize::new(0);
+    let await_turn = |is: fn(usize) -> bool| {
+        while !is(turn.load(Ordering::Acquire)) {
+            std::thread::yield_now();
+        }
+    };
+    let (mut failed, mut released) = (false, 0);
+    std::thread::scope(|scope| {
+        let releaser = scope.spawn(|| {
+            let mut released = 0;
+            loop {
+                await_turn(|turn| turn % 2 != 0);
+                let at = current.load(Ordering::Relaxed);
+                if at == 0 {
+                    return released;
+                }
+                if let Some(span) = ground.map.span_of(at) {
+                    let pages = list.release_idle_pages(below(ground), class, span);
+                    released += pages.map_or(0, |released| released.pages);
+                }
+                turn.fetch_add(1, Ordering::Release);
+            }
+        });
+        // No panic in here: the other thread would spin for good.
+        for round in 0..5000 {
+            let all = ground
+                .pages
+                .allocate(&ground.map, &ground.metadata, granules, 1);
+            let Ok(all) = all else { break };
+            ground
+                .pages
+                .free(&ground.map, all, granules * GRANULE_BYTES);
+            let taken = list.take(below(ground), class, &mut objects);
+            failed |= taken.map(|(count, _)| count) != Ok(objects.len());
+            if failed {
+                break;
+            }
+            current.store(objects[0], Ordering::Relaxed);
+            turn.fetch_add(1, Ordering::Release);
+            match round % 16 {
+                0 => await_turn(|turn| turn % 2 == 0),
+                _ => (0..round % 500).for_each(|_| std::hint::spin_loop()),
+            }
+            list.put(below(ground), class, &objects, Call::Free);
+            await_turn(|turn| turn % 2 == 0);
+            list.check_invariants(below(ground), class);
+        }
+        current.store(0, Ordering::Relaxed);
+        turn.fetch_add(1, Ordering::Release);
+        released = releaser.join().unwrap_or(0);
+    });
+    assert!(!failed, "a span has fewer objects than it should");
+    assert!(released > 0, "nothing went back");
+    ground.pages.check_invariants(&ground.map);
 }
 
 #[test]
