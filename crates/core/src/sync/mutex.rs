@@ -19,6 +19,7 @@
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::compiler_fence;
 
 use super::atomic::{AtomicU32, Ordering, fence};
 use crate::os;
@@ -79,14 +80,10 @@ impl<T> Mutex<T> {
     }
 
     /// Waits for the lock.
+    #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         ranks::enter(self.rank);
-        // Acquire: pairs with the Release in `unlock`; what the last holder
-        // wrote is seen.
-        let free = self
-            .word
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
-        if free.is_err() {
+        if !self.take_free() {
             self.lock_contended();
         }
         self.begin_change();
@@ -94,14 +91,36 @@ impl<T> Mutex<T> {
     }
 
     /// Takes the lock if nobody has it.
+    #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        // Acquire: as in `lock`.
-        self.word
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .ok()?;
+        if !self.take_free() {
+            return None;
+        }
         ranks::enter(self.rank);
         self.begin_change();
         Some(MutexGuard { lock: self })
+    }
+
+    /// Makes a free lock the caller's; false where it is not free.
+    #[inline]
+    fn take_free(&self) -> bool {
+        if os::is_single_threaded() {
+            // Relaxed: nobody else is there but a handler of a signal, which leaves the
+            // word as it found it. The fence keeps the compiler from moving what the
+            // lock guards before this.
+            let free = self.word.load(Ordering::Relaxed) == 0;
+            if free {
+                self.word.store(1, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+            }
+            return free;
+        }
+        // Acquire: pairs with the Release in `unlock`; what the last holder
+        // wrote is seen.
+        let free = self
+            .word
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        free.is_ok()
     }
 
     /// The caller has the lock, and is about to change what it guards.
@@ -142,16 +161,23 @@ impl<T> Mutex<T> {
             }
             core::hint::spin_loop();
         }
-        // Acquire: as in `lock`. From here on the word says 2, also where no
+        // Acquire: as in `take_free`. From here on the word says 2, also where no
         // one else sleeps: the price is one wake too many.
         while self.word.swap(2, Ordering::Acquire) != 0 {
             os::futex_wait(&self.word, 2);
         }
     }
 
+    #[inline]
     fn unlock(&self) {
         self.end_change();
-        // Release: pairs with the Acquire in `lock`.
+        if os::is_single_threaded() {
+            // Release: orders what the lock guards before this, for a handler of a
+            // signal. Nobody sleeps on the word.
+            self.word.store(0, Ordering::Release);
+            return;
+        }
+        // Release: pairs with the Acquire in `take_free`.
         if self.word.swap(0, Ordering::Release) == 2 {
             os::futex_wake_one(&self.word);
         }
@@ -160,12 +186,7 @@ impl<T> Mutex<T> {
     /// Locks without a guard and outside the order of ranks: for fork, which
     /// takes every lock of the heap in an order of its own that agrees with it.
     pub fn lock_for_fork(&self) {
-        // Acquire: as in `lock`.
-        if self
-            .word
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if !self.take_free() {
             self.lock_contended();
         }
         self.begin_change();
