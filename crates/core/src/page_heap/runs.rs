@@ -7,6 +7,7 @@
 //! given back from the last of them on, so that what is left is found.
 
 use crate::fatal;
+use crate::os::PAGE_BYTES;
 use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, Region, RegionKind};
 use crate::sync::List;
@@ -20,6 +21,15 @@ const LISTS: usize = EXACT + 32;
 /// So many runs are looked at for a region that is fit, and so many regions of
 /// each.
 const MAX_LOOKS: usize = 16;
+
+/// So many runs, and so many places in each, are compared for a row of regions, and none
+/// for rows longer than this: what is touched is counted under the page heap's lock.
+const MAX_PLACES: usize = 8;
+const MAX_COMPARED: usize = 16;
+
+/// Regions at the shortest run's beginning are taken, though others have more memory, if
+/// that is less than this share of what they hold.
+const COLDER_SHARE: usize = 8;
 
 fn list_of(length: usize) -> usize {
     if length <= EXACT {
@@ -76,25 +86,13 @@ impl FreeRuns {
         self.insert(map, start, count, dirty);
     }
 
-    /// Takes `count` regions at a multiple of `align` regions, from the
-    /// shortest run that has them, a dirty one if possible. Returns the
-    /// address of the first, and how many, from it on, may be dirty.
+    /// Takes `count` regions at a multiple of `align` regions, where most of their pages
+    /// have memory. Returns the address of the first, and how many, from it on, may be
+    /// dirty.
     pub fn take(&mut self, map: &PageMap, count: usize, align: usize) -> Option<(usize, usize)> {
-        let aligned = |start: usize| start.next_multiple_of(align * REGION_BYTES);
-        let fits = |head: &Region| {
-            let lead = aligned(head.start()) - head.start();
-            lead + count * REGION_BYTES <= head.run.get() as usize * REGION_BYTES
-        };
-        let shortest = |lists: &[List<Region>; LISTS]| {
-            lists[list_of(count)..].iter().find_map(|list| {
-                let fitting = list.iter().filter(|&head| fits(head));
-                fitting.min_by_key(|head| (head.run.get(), head.start()))
-            })
-        };
-        let head = shortest(&self.dirty).or_else(|| shortest(&self.clean))?;
+        let (head, start) = self.find(map, count, align)?;
         let (run_start, length) = (head.start(), head.run.get() as usize);
         let dirty = head.dirty_run.get() as usize;
-        let start = aligned(run_start);
         self.remove(map, head);
         let lead = (start - run_start) / REGION_BYTES;
         if lead != 0 {
@@ -106,6 +104,41 @@ impl FreeRuns {
             self.insert(map, end, rest, dirty.saturating_sub(lead + count));
         }
         Some((start, dirty.saturating_sub(lead).min(count)))
+    }
+
+    /// A run that has `count` regions at a multiple of `align` regions, and where: of
+    /// the shorter runs with memory, the one that has notably more of it there; else the
+    /// shortest, and its beginning.
+    fn find(&self, map: &PageMap, count: usize, align: usize) -> Option<(&'static Region, usize)> {
+        let aligned = |head: &Region| head.start().next_multiple_of(align * REGION_BYTES);
+        let fits = |head: &&'static Region| {
+            let lead = aligned(head) - head.start();
+            lead + count * REGION_BYTES <= head.run.get() as usize * REGION_BYTES
+        };
+        let shortest = |lists: &[List<Region>; LISTS]| {
+            lists[list_of(count)..].iter().find_map(|list| {
+                let fitting = list.iter().filter(fits);
+                fitting.min_by_key(|head| (head.run.get(), head.start()))
+            })
+        };
+        let first = shortest(&self.dirty).or_else(|| shortest(&self.clean))?;
+        if count > MAX_COMPARED || !first.is_dirty() {
+            return Some((first, aligned(first)));
+        }
+        let runs = self.dirty[list_of(count)..].iter().flat_map(List::iter);
+        let others = runs.filter(fits).take(MAX_PLACES);
+        let mut found = (first, aligned(first));
+        let mut most = 0;
+        for head in core::iter::once(first).chain(others) {
+            let (start, pages) = warmest(map, head, aligned(head), count, align);
+            if head.start() == first.start() || pages > most + worth(count) {
+                (found, most) = ((head, start), pages);
+            }
+            if most + worth(count) >= pages_of(count) {
+                break;
+            }
+        }
+        Some(found)
     }
 
     /// Takes `count` regions that begin at `start`, if they are free and the
@@ -230,6 +263,47 @@ impl FreeRuns {
             }
         }
     }
+}
+
+fn pages_of(count: usize) -> usize {
+    count * REGION_BYTES / PAGE_BYTES
+}
+
+/// How many pages more have to have memory elsewhere.
+fn worth(count: usize) -> usize {
+    pages_of(count) / COLDER_SHARE
+}
+
+/// Where in a run `count` regions are to be taken, at `first` or a multiple of `align`
+/// regions behind it, and how many pages have memory there: most, but at `first` unless
+/// others have notably more, since a run that is taken from its end stays one.
+fn warmest(
+    map: &PageMap,
+    head: &Region,
+    first: usize,
+    count: usize,
+    align: usize,
+) -> (usize, usize) {
+    let dirty_end = head.start() + head.dirty_run.get() as usize * REGION_BYTES;
+    let end = head.start() + head.run.get() as usize * REGION_BYTES;
+    let (bytes, step) = (count * REGION_BYTES, align * REGION_BYTES);
+    let touched = |from: usize| -> usize {
+        let regions = (from..from + bytes).step_by(REGION_BYTES);
+        let regions = regions.take_while(|&at| at < dirty_end);
+        regions.map(|at| region_at(map, at).touched_pages()).sum()
+    };
+    let (mut best, mut most) = (first, touched(first));
+    let others = (first + step..dirty_end).step_by(step).take(MAX_PLACES);
+    for at in others.take_while(|at| at + bytes <= end) {
+        if most + worth(count) >= pages_of(count) {
+            break;
+        }
+        let pages = touched(at);
+        if pages > most + worth(count) {
+            (best, most) = (at, pages);
+        }
+    }
+    (best, most)
 }
 
 fn check_run(map: &PageMap, head: &Region, list: usize, dirty: bool) {

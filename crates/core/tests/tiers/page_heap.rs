@@ -530,6 +530,50 @@ fn what_a_large_span_leaves_comes_after_a_warm_hole() {
 }
 
 #[test]
+fn a_large_span_goes_where_free_regions_have_memory() {
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = Ground::new();
+    let take = |regions: usize| {
+        pages
+            .allocate(map, metadata, regions * REGION_GRANULES, 1)
+            .expect("memory")
+    };
+    let free = |span: &'static Span, touched: usize| pages.free(map, span, touched * REGION_BYTES);
+    // A run of twelve regions of which those from the sixth on have memory, and before
+    // it in the lists a shorter one of which the last page of three has.
+    let (short, _between, long, _behind) = (take(3), take(1), take(12), take(1));
+    let (first, start) = (short.start(), long.start());
+    free(short, 3);
+    free(long, 12);
+    while pages.release_region(map).is_some() {}
+    let (short, front, back) = (take(3), take(5), take(7));
+    assert_eq!((short.start(), front.start()), (first, start));
+    free(back, 7);
+    free(front, 0);
+    free(short, 0);
+    assert_eq!(pages.count(map).free, 7 * REGION_BYTES);
+    let two = take(2);
+    assert_eq!(
+        two.start(),
+        start + 5 * REGION_BYTES,
+        "not at the run's beginning"
+    );
+    let more = take(3);
+    assert_eq!(more.start(), two.end(), "nor in the shorter run");
+    assert_eq!(pages.count(map).free, 2 * REGION_BYTES);
+    // Two regions with memory at the end of each of two runs: the shorter one serves
+    // two, the longer one three.
+    free(two, 0);
+    assert_eq!(take(2).start(), more.end());
+    assert_eq!(take(3).start(), start + 4 * REGION_BYTES);
+    assert_eq!(pages.count(map).free, 0);
+    pages.check_invariants(map);
+}
+
+#[test]
 fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
     let Ground {
         map,
@@ -539,6 +583,9 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
     let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
     let word = |span: &Span, page| Live::word(span.start(), page);
     let full = REGION_BYTES / PAGE_BYTES;
+    // All of one mapping, and not its first: what is mapped later is no neighbour of theirs.
+    pages.free(map, take(9 * REGION_GRANULES), 0);
+    let _first = take(REGION_GRANULES);
     let regions: Vec<_> = (0..8).map(|_| take(REGION_GRANULES)).collect();
     for (index, span) in regions.iter().enumerate() {
         for page in 0..full {
