@@ -87,8 +87,9 @@ pub fn command(name: &str, directory: &Path) -> Command {
         "lua" => command.arg(script("load.lua")),
         "python" => command
             .env("PYTHONMALLOC", "malloc")
-            // No `site`, so that only the script's own work is seen.
-            .args(["-I", "-S"])
+            // No `site`, so that only the script's own work is seen. Not isolated
+            // (-I): then python would not read the variable.
+            .args(["-s", "-S"])
             .arg(script("load.py")),
         "perl" => command.arg(script("load.pl")),
         "ruby" => command.arg("--disable=gems").arg(script("load.rb")),
