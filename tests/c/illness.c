@@ -52,11 +52,12 @@ static void survivors(void)
     munmap(objects, count * sizeof *objects);
 }
 
-/* What comes and goes again and again stays in the cache of its CPU. */
+/* What comes and goes again and again stays in the cache of its CPU: a few objects of
+ * each size. */
 static void cached(void)
 {
-    enum { COUNT = 3500, SIZE = 1000 };
-    static void *objects[COUNT];
+    enum { COUNT = 60, STEP = 1024, STEPS = 28 };
+    static void *objects[STEPS][COUNT];
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(sched_getcpu(), &one);
@@ -64,10 +65,12 @@ static void cached(void)
     for (int live = 0; live < 5; live++)
         taken(MIB);
     for (int round = 0; round < 100; round++) {
-        for (int i = 0; i < COUNT; i++)
-            objects[i] = taken(SIZE);
-        for (int i = 0; i < COUNT; i++)
-            free(objects[i]);
+        for (int step = 0; step < STEPS; step++)
+            for (int i = 0; i < COUNT; i++)
+                objects[step][i] = taken((size_t)(step + 1) * STEP);
+        for (int step = 0; step < STEPS; step++)
+            for (int i = 0; i < COUNT; i++)
+                free(objects[step][i]);
     }
 }
 

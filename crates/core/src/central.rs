@@ -23,7 +23,7 @@ use thmalloc_format::CentralLayout;
 use crate::demand::LowWater;
 use crate::fatal::{self, Call};
 use crate::metadata::Metadata;
-use crate::os::OutOfMemory;
+use crate::os::{self, OutOfMemory};
 use crate::page_heap::PageHeap;
 use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, RegionKind};
@@ -55,6 +55,8 @@ struct State {
     free: usize,
     /// Objects ever taken from the spans.
     drawn: usize,
+    /// The same, when the heap had grown by a step last.
+    drawn_before: usize,
     /// The fewest that were free lately.
     low: LowWater,
     /// Turns since anybody but the scavenger took or put objects.
@@ -112,6 +114,7 @@ impl CentralFreeList {
                     live: 0,
                     free: 0,
                     drawn: 0,
+                    drawn_before: 0,
                     low: LowWater::new(),
                     still: 0,
                     changed: false,
@@ -319,6 +322,10 @@ fn new_span(
         .map
         .region_of(span.start())
         .is_some_and(|region| !region.is_touched(span.start() % REGION_BYTES, bytes));
+    if clean {
+        // Its pages are taken as objects on them are handed out.
+        below.pages.totals().note_not_taken(bytes / os::PAGE_BYTES);
+    }
     below.map.set_class(span, class);
     Ok(NewSpan {
         span,
@@ -349,12 +356,14 @@ impl State {
         let mut taken = 0;
         let mut zero = false;
         let mut ahead = (0, 0);
+        let mut pages = 0;
         while taken < out.len() {
             let Some(span) = self.buckets.iter().find_map(List::first) else {
                 break;
             };
             let fresh = span.fresh();
             let (count, first_zero) = span.take(&mut out[taken..]);
+            pages += span.pages_since(fresh);
             // A class in its first span may need no more than a few objects.
             if self.spans > 1 {
                 ahead = span.pages_ahead(fresh);
@@ -368,6 +377,7 @@ impl State {
             taken += count;
             self.list(span);
         }
+        below.pages.totals().note_taken(pages);
         self.live += taken;
         self.free -= taken;
         self.drawn += taken;

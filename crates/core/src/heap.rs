@@ -32,6 +32,7 @@ use crate::transfer_cache::TransferCache;
 
 mod block;
 mod fork;
+mod growth;
 mod in_line;
 mod large;
 mod scavenge;
@@ -123,6 +124,7 @@ impl Heap {
             central: &self.central,
             transfer: &self.transfer,
             below: self.below(),
+            slots: self.caches.slots_opened(),
         }
     }
 
@@ -225,6 +227,7 @@ impl Heap {
             .take_slow(self.tiers(), class)
             .or_else(|_| self.reclaim_and_retry(|| self.caches.take_slow(self.tiers(), class)));
         self.open_window();
+        self.look_at_growth();
         self.after_allocation(class.bytes() * class.batch());
         match taken {
             Ok(Taken { object, zero }) => (pointer(object), zero),

@@ -315,6 +315,16 @@ impl Span {
         }
     }
 
+    /// How many pages without memory it has begun to use since its objects from `fresh` on
+    /// were handed out.
+    pub fn pages_since(&self, fresh: usize) -> usize {
+        if self.clean.get() == DIRTY {
+            return 0;
+        }
+        let pages = |objects: usize| (objects * self.class().bytes()).div_ceil(PAGE_BYTES);
+        pages(self.fresh()) - pages(fresh)
+    }
+
     /// The pages to fault in at once, where objects from `fresh` on were just handed
     /// out: its first address and its length in bytes, which may be 0. From now on
     /// the span takes it that they have memory.

@@ -104,6 +104,34 @@ fn many_more_objects_than_a_cache_holds_come_and_go() {
     }
 }
 
+/// While the heap grows, caches give up the older half of what they hold, again and again.
+#[test]
+fn caches_give_up_what_they_hold_while_the_heap_grows() {
+    let _alone = alone();
+    const BYTES: usize = 3000;
+    HEAP.trim();
+    assert_eq!(HEAP.stats().cached, 0);
+    let objects: Vec<_> = (0..60).map(|_| HEAP.allocate(BYTES)).collect();
+    for (index, &object) in objects.iter().enumerate() {
+        fill(object, index as u8, BYTES);
+        free(object);
+    }
+    let before = HEAP.stats().cached;
+    assert!(before >= 30 * BYTES, "{before}");
+    // Memory that nobody has had yet.
+    let large: Vec<_> = (0..10).map(|_| HEAP.allocate(16 << 20)).collect();
+    let after = HEAP.stats().cached;
+    assert!(after <= before / 8, "{before} {after}");
+    large.into_iter().for_each(free);
+    HEAP.check_invariants();
+}
+
+#[allow(unsafe_code)] // Writes to an object.
+fn fill(object: *mut u8, byte: u8, bytes: usize) {
+    // SAFETY: the caller had so many bytes from the heap.
+    unsafe { object.write_bytes(byte, bytes) };
+}
+
 #[allow(unsafe_code)] // Frees.
 fn free(object: *mut u8) {
     // SAFETY: the caller had it from the heap and is done with it.
@@ -171,7 +199,7 @@ fn run_all(options: &str) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("6 passed"), "{text}");
+    assert!(text.contains("7 passed"), "{text}");
 }
 
 /// Cases of a property test: the same in each run, unless `PROPTEST_RNG_SEED`

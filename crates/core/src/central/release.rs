@@ -15,6 +15,9 @@ use crate::page_map::PageMap;
 use crate::size_class::{GRANULE_SHIFT, SizeClass};
 use crate::span::{PageSet, Span, SpanKind};
 
+/// A class with less free than this is not looked at when the heap grows, in bytes.
+const UNWANTED_BYTES: usize = 64 << 10;
+
 /// What a class tells at the end of a turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClassTurn {
@@ -43,6 +46,16 @@ impl CentralFreeList {
         };
         state.refaulted = 0;
         turn
+    }
+
+    /// The heap has grown by a step: did nobody take an object of the class in it, and may
+    /// its spans have pages without live objects?
+    pub fn is_unwanted(&self, class: SizeClass) -> bool {
+        let mut state = self.state.lock();
+        let (drawn_before, drawn) = (state.drawn_before, state.drawn);
+        state.drawn_before = drawn;
+        let free = (state.free * class.bytes()).saturating_sub(state.released * PAGE_BYTES);
+        drawn_before == drawn && free >= UNWANTED_BYTES
     }
 
     /// What [`CentralFreeList::turn`] would tell, but for what is idle.
@@ -222,6 +235,7 @@ impl State {
             self.released -= again;
             self.refaulted += again;
             below.pages.totals().note_refaulted(again);
+            below.pages.totals().note_taken(again);
         }
     }
 }

@@ -4,14 +4,27 @@
 //! room: at the overflow it grows by what was drawn in between, so that one
 //! cycle of a load that comes and goes makes it fit. A list that only
 //! overflows, since others take what it frees, gains nothing by more room, and
-//! shrinks after a while. All lists of a slot share a budget; one that is full
+//! shrinks after a while. A few objects of each class are a list's own; beyond these,
+//! all lists of a slot share a budget. One that is full
 //! takes from those that nobody has needed lately, and where that happens often
 //! the budget grows.
 
 use crate::size_class::{MAX_BATCH, SizeClass};
 
-/// The budget of a slot at first, and at the most, in bytes of objects.
-const BUDGET_BYTES: (usize, usize) = (4 << 20, 16 << 20);
+/// The budget of a slot at first, in bytes of objects.
+const FIRST_BUDGET: usize = 512 << 10;
+
+/// It grows up to this share of what the heap has in use, which all slots have together:
+/// to the first of these at least, and to the second at the most, in bytes.
+const BUDGET_SHARE: usize = 4;
+const BUDGET_RANGE: (usize, usize) = (2 << 20, 16 << 20);
+
+/// So many objects of a list count for no budget, up to this size of theirs, in bytes.
+/// How many objects of a size a program has goes up and down by chance: with room for
+/// these ups and downs few of them reach the tiers below, and what is not in a list is
+/// in use. What a budget allows beyond that is for loads that come and go.
+const OWN_OBJECTS: usize = 64;
+const OWN_OBJECT_BYTES: usize = 32 << 10;
 
 /// So many takings from other lists let the budget grow by an eighth.
 const STEALS_PER_GROWTH: u32 = 16;
@@ -87,8 +100,10 @@ impl Demand {
         }
     }
 
-    /// A steal comes by: what the list may keep, if it has to give.
-    pub fn yield_to_others(&mut self, class: SizeClass) -> Option<usize> {
+    /// A steal comes by: what the list may keep, if it has to give, and how many bytes of
+    /// the budget that leaves to others; which may be none, if all was its own: what nobody
+    /// has needed lately goes all the same.
+    pub fn yield_to_others(&mut self, class: SizeClass) -> Option<(usize, usize)> {
         if core::mem::take(&mut self.recent) {
             return None;
         }
@@ -98,11 +113,25 @@ impl Demand {
         } else {
             0
         };
-        (keep < capacity).then_some(keep)
+        (keep < capacity).then(|| (keep, charge(class, capacity) - charge(class, keep)))
     }
 }
 
-/// The bytes that the lists of a slot may hold together.
+/// How many objects of the class a list may hold besides the budget.
+fn own(class: SizeClass) -> usize {
+    if class.bytes() <= OWN_OBJECT_BYTES {
+        OWN_OBJECTS
+    } else {
+        0
+    }
+}
+
+/// What a list that may hold so many objects takes of the budget, in bytes.
+fn charge(class: SizeClass, capacity: usize) -> usize {
+    capacity.saturating_sub(own(class)) * class.bytes()
+}
+
+/// The bytes that the lists of a slot may hold together beyond what is their own.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     limit_bytes: usize,
@@ -114,35 +143,43 @@ impl Budget {
     /// Nothing granted.
     pub const fn new() -> Self {
         Self {
-            limit_bytes: BUDGET_BYTES.0,
+            limit_bytes: FIRST_BUDGET,
             granted_bytes: 0,
             steals: 0,
         }
     }
 
-    /// Bytes missing for `more` objects of a class; 0 if they fit.
-    pub fn missing(&self, class: SizeClass, more: usize) -> usize {
-        (self.granted_bytes + more * class.bytes()).saturating_sub(self.limit_bytes)
+    /// Bytes missing for a list that may hold `wanted` objects instead of `old`; 0 if
+    /// they fit.
+    pub fn missing(&self, class: SizeClass, old: usize, wanted: usize) -> usize {
+        let (before, after) = (charge(class, old), charge(class, wanted));
+        if after == before {
+            return 0;
+        }
+        let others = self.granted_bytes.saturating_sub(before);
+        (others + after).saturating_sub(self.limit_bytes)
     }
 
-    /// How many more objects of the class fit, up to `wanted`.
-    pub fn fitting(&self, class: SizeClass, wanted: usize) -> usize {
-        let room = self.limit_bytes.saturating_sub(self.granted_bytes);
-        (room / class.bytes()).min(wanted)
+    /// How many objects a list may hold that holds `old` and wants to hold `wanted`.
+    pub fn fitting(&self, class: SizeClass, old: usize, wanted: usize) -> usize {
+        let others = self.granted_bytes.saturating_sub(charge(class, old));
+        let room = self.limit_bytes.saturating_sub(others);
+        (own(class) + room / class.bytes()).min(wanted).max(old)
     }
 
     /// Changes what a list may hold.
     pub fn change(&mut self, class: SizeClass, old: usize, new: usize) {
-        self.granted_bytes += new * class.bytes();
-        self.granted_bytes = self.granted_bytes.saturating_sub(old * class.bytes());
+        self.granted_bytes += charge(class, new);
+        self.granted_bytes = self.granted_bytes.saturating_sub(charge(class, old));
     }
 
-    /// Notes that a list had to take from another.
-    pub fn note_steal(&mut self) {
+    /// Notes that a list had to take from another. `share` is what the heap has in use for
+    /// each slot, in bytes.
+    pub fn note_steal(&mut self, share: impl FnOnce() -> usize) {
         self.steals += 1;
         if self.steals.is_multiple_of(STEALS_PER_GROWTH) {
-            let grown = self.limit_bytes + self.limit_bytes / 8;
-            self.limit_bytes = grown.min(BUDGET_BYTES.1);
+            let most = (share() / BUDGET_SHARE).clamp(BUDGET_RANGE.0, BUDGET_RANGE.1);
+            self.limit_bytes = (self.limit_bytes + self.limit_bytes / 8).min(most);
         }
     }
 }
@@ -193,12 +230,63 @@ mod tests {
     }
 
     #[test]
+    fn a_few_objects_of_each_class_fit_into_any_budget() {
+        let mut budget = Budget::new();
+        let (small, large) = (class(4096), class(OWN_OBJECT_BYTES + 1));
+        let all = FIRST_BUDGET / small.bytes();
+        assert_eq!(budget.fitting(small, 0, MAX_CAPACITY), OWN_OBJECTS + all);
+        budget.change(small, 0, OWN_OBJECTS + all);
+        assert_eq!(
+            budget.missing(small, OWN_OBJECTS + all, OWN_OBJECTS + all + 1),
+            4096
+        );
+        // The budget is used up: other lists get what is their own, large objects nothing.
+        let other = class(1024);
+        assert_eq!(budget.missing(other, 0, OWN_OBJECTS), 0);
+        assert_eq!(budget.fitting(other, 0, MAX_CAPACITY), OWN_OBJECTS);
+        assert_eq!(budget.fitting(large, 0, 1), 0);
+        assert_eq!(budget.missing(large, 0, 1), large.bytes());
+        // Nor does a list that grows to what is its own take from others, where batches
+        // of large objects went beyond the limit.
+        budget.change(large, 0, 2);
+        assert_eq!(budget.missing(other, 0, OWN_OBJECTS), 0);
+        budget.change(large, 2, 0);
+        // What a list gives up serves others.
+        budget.change(small, OWN_OBJECTS + all, OWN_OBJECTS);
+        assert_eq!(budget.fitting(other, OWN_OBJECTS, 100), 100);
+    }
+
+    #[test]
+    fn a_budget_grows_where_lists_take_from_each_other_with_the_heap() {
+        let grown = |share: usize| {
+            let mut budget = Budget::new();
+            for _ in 0..100 * STEALS_PER_GROWTH {
+                budget.note_steal(|| share);
+            }
+            budget.limit_bytes
+        };
+        assert_eq!(grown(0), BUDGET_RANGE.0);
+        assert_eq!(grown(32 << 20), (32 << 20) / BUDGET_SHARE);
+        assert_eq!(grown(1 << 40), BUDGET_RANGE.1);
+        let mut budget = Budget::new();
+        budget.note_steal(|| panic!("asked each time"));
+        assert_eq!(budget.limit_bytes, FIRST_BUDGET);
+    }
+
+    #[test]
     fn a_list_in_use_yields_nothing_the_first_time() {
         let class = class(64);
         let mut demand = Demand::default();
         demand.underflow(class);
         demand.capacity = 1000;
         assert_eq!(demand.yield_to_others(class), None);
-        assert_eq!(demand.yield_to_others(class), Some(500));
+        assert_eq!(demand.yield_to_others(class), Some((500, 500 * 64)));
+        demand.capacity = 100;
+        let rest = 100 - OWN_OBJECTS;
+        assert_eq!(demand.yield_to_others(class), Some((0, rest * 64)));
+        demand.capacity = OWN_OBJECTS as u32;
+        assert_eq!(demand.yield_to_others(class), Some((0, 0)), "its own");
+        demand.capacity = 0;
+        assert_eq!(demand.yield_to_others(class), None);
     }
 }

@@ -57,6 +57,8 @@ pub struct Tiers<'a> {
     pub transfer: &'a [TransferCache; CLASS_COUNT],
     /// What is below these.
     pub below: Below<'a>,
+    /// Slots that were ever used.
+    pub slots: usize,
 }
 
 impl Tiers<'_> {
@@ -96,6 +98,8 @@ pub struct CpuCaches {
     memory: AtomicPtr<u8>,
     /// The slots' locks, each null until its first use.
     slots: AtomicPtr<AtomicPtr<Mutex<Slot>>>,
+    /// Slots that were ever used.
+    opened: AtomicUsize,
     /// The number that the next thread gets in lock mode.
     next_thread: AtomicU32,
     /// Classes of which anybody ever drew an object, a bit each.
@@ -128,6 +132,7 @@ impl CpuCaches {
             count: AtomicUsize::new(0),
             memory: AtomicPtr::new(null_mut()),
             slots: AtomicPtr::new(null_mut()),
+            opened: AtomicUsize::new(0),
             next_thread: AtomicU32::new(0),
             drawn: [const { AtomicU64::new(0) }; CLASS_COUNT.div_ceil(64)],
             opening: Mutex::new(Rank::CacheOpening, ()),
@@ -277,6 +282,8 @@ impl CpuCaches {
             let slots = self.slots.load(Ordering::Relaxed);
             // Release: pairs with the Acquire in `slot`.
             (*slots.add(number)).store(place.as_ptr(), Ordering::Release);
+            // Relaxed: a figure, which publishes nothing.
+            self.opened.fetch_add(1, Ordering::Relaxed);
         }
         self.slot(number)
     }
@@ -437,6 +444,29 @@ impl CpuCaches {
             holds |= !transfer.is_empty();
         }
         holds
+    }
+
+    /// The heap grows: the older half of what this thread's cache holds goes down to the
+    /// spans, and all that transfer caches hold; of a process with one thread, half of
+    /// what any cache holds.
+    pub fn halve(&self, tiers: Tiers<'_>) {
+        if os::is_single_threaded() {
+            for mut slot in self.each_slot().filter_map(Mutex::try_lock) {
+                slot.halve(tiers, self.classes_drawn());
+            }
+        } else if let Some(mut slot) = self.enter(tiers.below.metadata) {
+            slot.halve(tiers, self.classes_drawn());
+        }
+        for class in self.classes_drawn() {
+            // As many as there are: others may put more in meanwhile.
+            move_oldest(tiers, class, tiers.transfer[class.number()].len());
+        }
+    }
+
+    /// Slots that were ever used.
+    pub fn slots_opened(&self) -> usize {
+        // Relaxed: as in `open_slot`.
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Objects of the class in all caches, about.

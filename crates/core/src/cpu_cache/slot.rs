@@ -5,6 +5,7 @@
 //! again by writing its `top`, last. Of a list in use, `base` is its array's
 //! lowest word, and `end` is `base` plus its capacity, or less: see `turn.rs`.
 
+mod halve;
 mod turn;
 
 use core::mem::offset_of;
@@ -325,13 +326,14 @@ impl Slot {
         if wanted <= capacity {
             return top;
         }
-        let missing = self.budget.missing(class, wanted - capacity);
+        let missing = self.budget.missing(class, capacity, wanted);
         if missing != 0 {
-            self.budget.note_steal();
+            self.budget
+                .note_steal(|| tiers.below.pages.usage().0 / tiers.slots.max(1));
             self.steal(tiers, class, missing);
         }
-        let more = self.budget.fitting(class, wanted - capacity);
-        let allowed = (capacity + more).max(wanted.min(class.batch()));
+        let fitting = self.budget.fitting(class, capacity, wanted);
+        let allowed = fitting.max(wanted.min(class.batch()));
         let (top, held) = self.ensure_array(class, top, allowed);
         if held > capacity {
             self.set_capacity(class, held.min(allowed));
@@ -409,7 +411,7 @@ impl Slot {
             if victim == class || capacity == 0 {
                 continue;
             }
-            let Some(keep) = self.list(victim).demand.yield_to_others(victim) else {
+            let Some((keep, bytes)) = self.list(victim).demand.yield_to_others(victim) else {
                 continue;
             };
             let Some(top) = self.stop(victim) else {
@@ -418,7 +420,7 @@ impl Slot {
             let top = self.empty_to(tiers, victim, top, keep);
             self.set_capacity(victim, keep);
             self.go(victim, top);
-            gained += (capacity - keep) * victim.bytes();
+            gained += bytes;
         }
     }
 

@@ -55,6 +55,7 @@ impl Heap {
             self.reclaim_and_retry(allocate)
         });
         self.open_window();
+        self.look_at_growth();
         self.after_allocation(bytes);
         let span = span.ok()?;
         span.set_large_bytes(usable_bytes(bytes));

@@ -331,7 +331,10 @@ impl Heap {
     /// Calls `visit` with the small spans of which an object was freed since
     /// they were looked at, until it returns false. Returns how many spans
     /// there are up to there.
-    fn each_changed_span(&self, mut visit: impl FnMut(&'static Span, SizeClass) -> bool) -> usize {
+    pub(super) fn each_changed_span(
+        &self,
+        mut visit: impl FnMut(&'static Span, SizeClass) -> bool,
+    ) -> usize {
         let mut spans = 0;
         for (start, region) in self.map.regions() {
             if region.kind() != RegionKind::Parted {

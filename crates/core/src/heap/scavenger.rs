@@ -209,6 +209,12 @@ impl Scavenger {
         }
     }
 
+    /// Is memory to be given back at all?
+    pub(super) fn may_release(&self) -> bool {
+        // Relaxed: set once, at start-up.
+        self.state.load(Ordering::Relaxed) != OFF
+    }
+
     /// Is there a request that nobody serves?
     fn is_asked(&self) -> bool {
         // SeqCst: the thread has written `sleep` before, as in `leave`; whoever

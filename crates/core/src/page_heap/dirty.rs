@@ -119,6 +119,7 @@ impl State {
         self.released -= again;
         self.refaulted += again;
         totals.note_refaulted(again);
+        totals.note_taken(clean);
     }
 
     pub fn note_released(&mut self, pages: usize) {

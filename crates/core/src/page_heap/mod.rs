@@ -18,6 +18,7 @@
 
 mod adopt;
 mod dirty;
+mod growth;
 mod huge;
 mod large;
 mod parted;
@@ -45,6 +46,7 @@ pub use totals::Totals;
 
 use adopt::Lent;
 use dirty::Dirty;
+use growth::Growth;
 use huge::HugePolicy;
 use parted::PartedRegions;
 use runs::FreeRuns;
@@ -85,6 +87,7 @@ struct State {
 #[repr(C)]
 pub struct PageHeap {
     totals: Totals,
+    growth: Growth,
     huge: HugePolicy,
     /// `State::regions`, for who wants a hint without the lock.
     mapped_regions: AtomicUsize,
@@ -142,6 +145,7 @@ impl PageHeap {
     pub const fn new() -> Self {
         Self {
             totals: Totals::new(),
+            growth: Growth::new(),
             state: Mutex::new(
                 Rank::PageHeap,
                 State {
@@ -470,14 +474,13 @@ impl State {
         granules: usize,
         align: usize,
     ) -> Option<&'static Span> {
-        let huge = &heap.huge;
         let (region, first) = self
             .parted
             .find_warm(granules, align)
             .or_else(|| self.parted.find_tail(granules, align))
-            .or_else(|| self.part_region(map, huge, true))
+            .or_else(|| self.part_region(map, heap, true))
             .or_else(|| self.parted.find_cold(granules, align))
-            .or_else(|| self.part_region(map, huge, false))?;
+            .or_else(|| self.part_region(map, heap, false))?;
         self.parted.mark_used(region, first, granules);
         let dirty = region.touched_in(first * GRANULE_BYTES, granules * GRANULE_BYTES);
         self.holes_dirty.take(dirty);
@@ -493,7 +496,7 @@ impl State {
     fn part_region(
         &mut self,
         map: &PageMap,
-        huge: &HugePolicy,
+        heap: &PageHeap,
         dirty: bool,
     ) -> Option<(&'static Region, usize)> {
         if dirty && !self.runs.has_dirty() {
@@ -505,7 +508,9 @@ impl State {
         region.used.set(0);
         region.is_tail.set(0);
         self.runs_dirty.take(region.touched_pages());
-        if huge.may_fill(region) {
+        if heap.huge.may_fill(region) {
+            let pages = REGION_BYTES / os::PAGE_BYTES - region.touched_pages();
+            heap.totals.note_taken(pages);
             region.touch(0, REGION_BYTES);
         }
         self.holes_dirty.add(region.touched_pages());

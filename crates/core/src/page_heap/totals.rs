@@ -7,13 +7,14 @@
 use core::mem::offset_of;
 
 use crate::os::{self, PAGE_BYTES};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Running totals.
 pub struct Totals {
     released: AtomicU64,
     released_when: AtomicU64,
     refaulted: AtomicU64,
+    taken: AtomicUsize,
 }
 
 impl Totals {
@@ -31,6 +32,7 @@ impl Totals {
             released: AtomicU64::new(0),
             released_when: AtomicU64::new(0),
             refaulted: AtomicU64::new(0),
+            taken: AtomicUsize::new(0),
         }
     }
 
@@ -51,6 +53,27 @@ impl Totals {
             // Relaxed: as above.
             self.refaulted.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// So many pages without memory are handed out: they are about to be faulted in.
+    pub fn note_taken(&self, pages: usize) {
+        if pages != 0 {
+            // Relaxed: as above.
+            self.taken.fetch_add(pages * PAGE_BYTES, Ordering::Relaxed);
+        }
+    }
+
+    /// So many pages of those are not about to be faulted in yet.
+    pub fn note_not_taken(&self, pages: usize) {
+        // Relaxed: as above.
+        self.taken.fetch_sub(pages * PAGE_BYTES, Ordering::Relaxed);
+    }
+
+    /// Bytes that were handed out without memory.
+    #[inline]
+    pub fn taken(&self) -> usize {
+        // Relaxed: as above.
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Bytes given back, and bytes wanted again.

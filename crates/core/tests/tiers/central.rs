@@ -274,6 +274,40 @@ fn pages_of_objects_that_may_be_used_in_part_come_when_they_are_touched() {
     }
 }
 
+#[test]
+fn a_class_is_unwanted_once_nobody_took_an_object_in_a_step() {
+    let ground = Ground::new();
+    let class = SizeClass::for_size(4096).expect("small");
+    let list = CentralFreeList::new();
+    let mut objects = [0; 48];
+    let taken = list.take(below(ground), class, &mut objects);
+    assert_eq!(taken.map(|(count, _)| count), Ok(16), "a span of 64 KiB");
+    let (more, _) = list
+        .take(below(ground), class, &mut objects[16..])
+        .expect("memory");
+    let all = 16 + more;
+    assert!(!list.is_unwanted(class), "taken in this step");
+    assert!(!list.is_unwanted(class), "nothing is free");
+    // Of each span one object stays.
+    let freed: Vec<_> = (0..all).filter(|index| index % 16 != 0).collect();
+    let freed: Vec<_> = freed.into_iter().map(|index| objects[index]).collect();
+    list.put(below(ground), class, &freed, Call::Free);
+    assert!(list.is_unwanted(class));
+    assert!(list.is_unwanted(class), "and stays so");
+    let mut one = [0];
+    let taken = list.take(below(ground), class, &mut one);
+    assert_eq!(taken.map(|(count, _)| count), Ok(1));
+    assert!(!list.is_unwanted(class), "somebody wants it");
+    list.put(below(ground), class, &one, Call::Free);
+    // What was given back is nothing to look for.
+    for span in [objects[0], objects[16]].map(|object| ground.map.span_of(object)) {
+        let span = span.expect("a span");
+        let released = list.release_idle_pages(below(ground), class, span);
+        assert_eq!(released.map(|released| released.pages), Some(15));
+    }
+    assert!(!list.is_unwanted(class));
+}
+
 /// The room behind the last object of a span goes back, too, while others free the last
 /// objects of the span: it has to stay until that is done.
 #[test]

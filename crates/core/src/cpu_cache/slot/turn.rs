@@ -18,7 +18,7 @@ use crate::sync::atomic::Ordering;
 impl Slot {
     /// Has whoever puts an object back on top of a list take the slow way. The
     /// list may be going: who is at it just now may come through once more.
-    fn arm(&self, class: SizeClass, top: u32) {
+    pub(super) fn arm(&self, class: SizeClass, top: u32) {
         let end = (top - 8).max(self.lists[class.number()].base);
         // Relaxed: publishes nothing.
         self.memory
@@ -27,7 +27,13 @@ impl Slot {
     }
 
     /// Sends the `count` objects that have been in a stopped list longest down.
-    fn thin_out(&mut self, tiers: Tiers<'_>, class: SizeClass, top: u32, count: usize) -> u32 {
+    pub(super) fn thin_out(
+        &mut self,
+        tiers: Tiers<'_>,
+        class: SizeClass,
+        top: u32,
+        count: usize,
+    ) -> u32 {
         let base = self.lists[class.number()].base;
         let word = |index: usize| base + 8 + 8 * index as u32;
         for first in (0..count).step_by(MAX_BATCH) {
