@@ -77,6 +77,10 @@ pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Heaps, BadBloc
                     continue;
                 }
             };
+            // Not relocated yet: the loader is at work, and nothing was allocated.
+            if layout.heap < mapping.start {
+                continue;
+            }
             let found = Found {
                 block,
                 layout,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thmalloc_tests::{Build, Mode, compile, installed, on_thmalloc, skip};
 
-use crate::harness::{Running, assert_sum, number, signal, wait_for_state};
+use crate::harness::{self, Running, assert_sum, number, signal, wait_for_state};
 
 /// The program's path, or a line that says that the test is skipped.
 fn program(test: &str, names: &[&str], package: &str) -> Option<PathBuf> {
@@ -209,6 +209,11 @@ fn a_compiler_at_work() {
         .arg(&source)
         .args(["-o", "/dev/null"]);
     let mut compiler = Running::start(&mut command);
+    // On a busy machine the loader may take longer than the first look.
+    let pid = compiler.pid().to_string();
+    while !harness::command(&["stat", &pid]).status.success() && !compiler.has_ended() {
+        thread::sleep(Duration::from_millis(5));
+    }
     let mut looks = 0;
     while looks < 12 && !compiler.has_ended() {
         thread::sleep(Duration::from_millis(60));
