@@ -125,17 +125,17 @@ impl FreeRuns {
         if count > MAX_COMPARED || !first.is_dirty() {
             return Some((first, aligned(first)));
         }
+        let (start, mut most) = warmest(map, first, aligned(first), count, align);
+        let mut found = (first, start);
         let runs = self.dirty[list_of(count)..].iter().flat_map(List::iter);
-        let others = runs.filter(fits).take(MAX_PLACES);
-        let mut found = (first, aligned(first));
-        let mut most = 0;
-        for head in core::iter::once(first).chain(others) {
-            let (start, pages) = warmest(map, head, aligned(head), count, align);
-            if head.start() == first.start() || pages > most + worth(count) {
-                (found, most) = ((head, start), pages);
-            }
+        let others = runs.filter(|head| fits(head) && head.start() != first.start());
+        for head in others.take(MAX_PLACES - 1) {
             if most + worth(count) >= pages_of(count) {
                 break;
+            }
+            let (start, pages) = warmest(map, head, aligned(head), count, align);
+            if pages > most + worth(count) {
+                (found, most) = ((head, start), pages);
             }
         }
         Some(found)

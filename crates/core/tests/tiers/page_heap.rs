@@ -574,6 +574,29 @@ fn a_large_span_goes_where_free_regions_have_memory() {
 }
 
 #[test]
+fn of_runs_of_one_length_the_one_with_more_memory_serves() {
+    let Ground {
+        map,
+        pages,
+        metadata,
+    } = Ground::new();
+    let take = |regions: usize| {
+        pages
+            .allocate(map, metadata, regions * REGION_GRANULES, 1)
+            .expect("memory")
+    };
+    // All of one mapping.
+    pages.free(map, take(9), 0);
+    let (_first, cold, _between, warm, _behind) = (take(1), take(3), take(1), take(3), take(1));
+    let start = warm.start();
+    assert!(cold.start() < start, "the cold one comes first by address");
+    pages.free(map, cold, REGION_BYTES);
+    pages.free(map, warm, 2 * REGION_BYTES);
+    assert_eq!(take(3).start(), start);
+    pages.check_invariants(map);
+}
+
+#[test]
 fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
     let Ground {
         map,
