@@ -26,7 +26,7 @@ fn peak(mode: Mode, options: &str) -> f64 {
 
 #[test]
 fn sizes_that_drift_leave_little_behind() {
-    for mode in [Mode::Rseq, Mode::Lock] {
+    for mode in Mode::ALL {
         let share = peak(mode, "");
         assert!(share < MOST, "{mode:?}: {share:.2} of what was live");
     }

@@ -48,9 +48,9 @@ impl CentralFreeList {
         turn
     }
 
-    /// The heap has grown by a step: did nobody take an object of the class in it, and may
+    /// Ends a step in which the heap has grown: did nobody take an object of the class in it, and may
     /// its spans have pages without live objects?
-    pub fn is_unwanted(&self, class: SizeClass) -> bool {
+    pub fn end_step(&self, class: SizeClass) -> bool {
         let mut state = self.state.lock();
         let (drawn_before, drawn) = (state.drawn_before, state.drawn);
         state.drawn_before = drawn;

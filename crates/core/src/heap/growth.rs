@@ -44,7 +44,7 @@ impl Heap {
     fn release_unwanted(&self, step: usize) {
         let mut unwanted: u128 = 0;
         for class in self.caches.classes_drawn() {
-            if self.central[class.number()].is_unwanted(class) {
+            if self.central[class.number()].end_step(class) {
                 unwanted |= 1 << class.number();
             }
         }

@@ -151,12 +151,7 @@ impl<T> Mutex<T> {
     fn lock_contended(&self) {
         for _ in 0..SPINS {
             // Relaxed: only a hint when to try.
-            if self.word.load(Ordering::Relaxed) == 0
-                && self
-                    .word
-                    .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
+            if self.word.load(Ordering::Relaxed) == 0 && self.take_free() {
                 return;
             }
             core::hint::spin_loop();

@@ -286,18 +286,18 @@ fn a_class_is_unwanted_once_nobody_took_an_object_in_a_step() {
         .take(below(ground), class, &mut objects[16..])
         .expect("memory");
     let all = 16 + more;
-    assert!(!list.is_unwanted(class), "taken in this step");
-    assert!(!list.is_unwanted(class), "nothing is free");
+    assert!(!list.end_step(class), "taken in this step");
+    assert!(!list.end_step(class), "nothing is free");
     // Of each span one object stays.
     let freed: Vec<_> = (0..all).filter(|index| index % 16 != 0).collect();
     let freed: Vec<_> = freed.into_iter().map(|index| objects[index]).collect();
     list.put(below(ground), class, &freed, Call::Free);
-    assert!(list.is_unwanted(class));
-    assert!(list.is_unwanted(class), "and stays so");
+    assert!(list.end_step(class));
+    assert!(list.end_step(class), "and stays so");
     let mut one = [0];
     let taken = list.take(below(ground), class, &mut one);
     assert_eq!(taken.map(|(count, _)| count), Ok(1));
-    assert!(!list.is_unwanted(class), "somebody wants it");
+    assert!(!list.end_step(class), "somebody wants it");
     list.put(below(ground), class, &one, Call::Free);
     // What was given back is nothing to look for.
     for span in [objects[0], objects[16]].map(|object| ground.map.span_of(object)) {
@@ -305,7 +305,7 @@ fn a_class_is_unwanted_once_nobody_took_an_object_in_a_step() {
         let released = list.release_idle_pages(below(ground), class, span);
         assert_eq!(released.map(|released| released.pages), Some(15));
     }
-    assert!(!list.is_unwanted(class));
+    assert!(!list.end_step(class));
 }
 
 /// The room behind the last object of a span goes back, too, while others free the last
