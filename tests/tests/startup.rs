@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::{Object, ObjectSection};
 use thmalloc_tests::{Build, compile, hang_guard, library, run};
 
 /// The most page faults that `/bin/true` may take, where it takes so many without a
@@ -58,4 +59,21 @@ fn a_library_is_among_what_is_counted() {
     let none = faults(None);
     let empty = faults(Some(&empty_library()));
     assert!(none > 10 && empty > none, "{none} {empty}");
+}
+
+/// What a process does not write to of the heap's variables takes no memory, as long as
+/// all of them are zero in the file.
+#[test]
+fn the_heap_begins_as_zeros() {
+    let bytes = std::fs::read(library(Build::Release)).expect("the library");
+    let file = object::File::parse(&*bytes).expect("an ELF file");
+    let size = |name| {
+        file.section_by_name(name)
+            .map_or(0, |section| section.size())
+    };
+    let (data, zero) = (size(".data"), size(".bss"));
+    assert!(
+        data < 4096 && zero > 8 * data,
+        ".data has {data} bytes, .bss {zero}: a field of the heap is not zero at first"
+    );
 }

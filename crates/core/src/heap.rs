@@ -12,8 +12,6 @@
 
 use core::ptr::null_mut;
 
-use thmalloc_format::Block;
-
 use crate::central::{Below, CentralFreeList};
 use crate::config::Config;
 use crate::cpu_cache::{CpuCaches, Mode, Taken, Tiers, x86_64};
@@ -56,15 +54,13 @@ struct Standstill {
 }
 
 /// All tiers of a heap. What every process writes stands first, in few pages; each
-/// class has its own place in those behind.
+/// class has its own place in those behind. All of it is zero at first, so that what is
+/// never written to takes no memory (`tests/tests/startup.rs`).
 #[repr(C)]
 pub struct Heap {
     started: Once,
     /// An object could not be made smaller.
     has_oversized: AtomicBool,
-    /// Says where all of this stands. Here so that no program has the heap without
-    /// it, and the note that leads to it.
-    block: &'static Block,
     caches: CpuCaches,
     scavenger: Scavenger,
     schedule: Schedule,
@@ -102,13 +98,7 @@ impl Heap {
             map: PageMap::new(),
             metadata: Metadata::new(),
             summary: Destination::new(),
-            block: &block::FOUND_BY_NOTE,
         }
-    }
-
-    /// The statistics block: where readers outside find all of this.
-    pub fn block(&self) -> &'static Block {
-        self.block
     }
 
     fn below(&self) -> Below<'_> {
@@ -132,6 +122,7 @@ impl Heap {
     fn ensure_started(&self) {
         if !self.started.is_done() {
             self.started.call(|| {
+                block::keep();
                 let config = Config::from_environment();
                 let (mode, by_cpu) = (config.cache_mode, config.by_cpu);
                 self.caches.start(&self.metadata, mode, by_cpu);

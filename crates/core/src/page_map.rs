@@ -111,7 +111,7 @@ impl PageMap {
             table: AtomicPtr::new(null_mut()),
             window_base: AtomicUsize::new(0),
             window_granules: AtomicUsize::new(0),
-            first_leaf: AtomicUsize::new(usize::MAX),
+            first_leaf: AtomicUsize::new(0),
             end_leaf: AtomicUsize::new(0),
         }
     }
@@ -220,9 +220,13 @@ impl PageMap {
                 // zero, which means free, as the arena gave it.
                 leaf.store(place.as_ptr(), Ordering::Release);
             }
-            // Relaxed: for walks, which see a leaf that is older than they.
-            self.first_leaf.fetch_min(first, Ordering::Relaxed);
-            self.end_leaf.fetch_max(last + 1, Ordering::Relaxed);
+            // Relaxed: written under this lock only, and for walks, which see a leaf that
+            // is older than they. Release: who sees the first end sees the first beginning.
+            let begun = self.end_leaf.load(Ordering::Relaxed) != 0;
+            let lowest = self.first_leaf.load(Ordering::Relaxed);
+            let lowest = if begun { lowest.min(first) } else { first };
+            self.first_leaf.store(lowest, Ordering::Relaxed);
+            self.end_leaf.fetch_max(last + 1, Ordering::Release);
         }
         if !growth.window_tried {
             growth.window_tried = true;
@@ -337,8 +341,9 @@ impl PageMap {
     pub fn regions(&self) -> impl Iterator<Item = (usize, &'static Region)> {
         // SAFETY: as in `leaf_of`. Acquire: pairs with the Release in `cover`.
         let top = unsafe { self.top.load(Ordering::Acquire).as_ref() };
+        // Acquire: pairs with the Release in `cover`.
+        let end = self.end_leaf.load(Ordering::Acquire);
         let first = self.first_leaf.load(Ordering::Relaxed);
-        let end = self.end_leaf.load(Ordering::Relaxed);
         let leaves = top
             .and_then(|top| top.get(first..end))
             .into_iter()
@@ -374,8 +379,9 @@ impl PageMap {
             return;
         };
         visit(top.addr(), size_of::<Top>());
+        // Acquire: pairs with the Release in `cover`.
+        let end = self.end_leaf.load(Ordering::Acquire);
         let first = self.first_leaf.load(Ordering::Relaxed);
-        let end = self.end_leaf.load(Ordering::Relaxed);
         for leaf in leaves.get(first..end).into_iter().flatten() {
             let leaf = leaf.load(Ordering::Relaxed);
             if !leaf.is_null() {

@@ -19,7 +19,8 @@ use crate::size_class::SizeClass;
 use crate::sync::{Mutex, Rank};
 
 struct State {
-    objects: &'static mut [usize],
+    /// None before the first object comes.
+    objects: Option<&'static mut [usize]>,
     /// The address of the first of them, for readers outside; 0: there are none.
     address: usize,
     count: usize,
@@ -27,6 +28,12 @@ struct State {
     drawn: usize,
     /// The fewest that were in it lately.
     low: LowWater,
+}
+
+impl State {
+    fn objects(&mut self) -> &mut [usize] {
+        self.objects.as_deref_mut().unwrap_or_default()
+    }
 }
 
 /// The transfer cache of one class.
@@ -61,7 +68,7 @@ impl TransferCache {
             state: Mutex::new(
                 Rank::TransferCache,
                 State {
-                    objects: &mut [],
+                    objects: None,
                     address: 0,
                     count: 0,
                     drawn: 0,
@@ -76,7 +83,7 @@ impl TransferCache {
         let mut state = self.state.lock();
         let count = state.count.min(out.len());
         let rest = state.count - count;
-        out[..count].copy_from_slice(&state.objects[rest..rest + count]);
+        out[..count].copy_from_slice(&state.objects()[rest..rest + count]);
         state.count = rest;
         state.drawn += count;
         state.low.note(rest);
@@ -96,8 +103,8 @@ impl TransferCache {
         let mut state = self.state.lock();
         let old = state.count;
         let count = old.min(out.len());
-        out[..count].copy_from_slice(&state.objects[..count]);
-        state.objects.copy_within(count..old, 0);
+        out[..count].copy_from_slice(&state.objects()[..count]);
+        state.objects().copy_within(count..old, 0);
         state.count -= count;
         state.low.debit(count);
         count
@@ -106,18 +113,18 @@ impl TransferCache {
     /// Takes objects in, all or none. False: there is no room for them.
     pub fn put(&self, metadata: &Metadata, class: SizeClass, objects: &[usize]) -> bool {
         let mut state = self.state.lock();
-        if state.objects.is_empty() {
+        if state.objects.is_none() {
             let length = capacity(class);
             let Ok(memory) = metadata.allocate_bytes(length * size_of::<usize>(), 64) else {
                 return false;
             };
             // SAFETY: zeroed metadata of that length, ours for good.
             state.objects =
-                unsafe { core::slice::from_raw_parts_mut(memory.cast().as_ptr(), length) };
+                Some(unsafe { core::slice::from_raw_parts_mut(memory.cast().as_ptr(), length) });
             state.address = memory.as_ptr().expose_provenance();
         }
         let count = state.count;
-        let Some(room) = state.objects.get_mut(count..count + objects.len()) else {
+        let Some(room) = state.objects().get_mut(count..count + objects.len()) else {
             return false;
         };
         room.copy_from_slice(objects);
@@ -128,9 +135,11 @@ impl TransferCache {
     /// Copies objects from the `first` oldest on, as many as there are or `out`
     /// takes.
     pub fn copy(&self, first: usize, out: &mut [usize]) -> usize {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let count = state.count.saturating_sub(first).min(out.len());
-        out[..count].copy_from_slice(&state.objects[first..][..count]);
+        if count != 0 {
+            out[..count].copy_from_slice(&state.objects()[first..][..count]);
+        }
         count
     }
 

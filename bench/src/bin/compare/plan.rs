@@ -37,8 +37,20 @@ pub fn chosen(only: &[String]) -> io::Result<Vec<Workload>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
+/// In which order so many are run in a round: another begins each time, and each
+/// follows on another. What runs before leaves the machine as it used it: where one has
+/// given hugepages back, the next gets some for a twentieth of what they cost else.
+fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    let apart = |stride: &usize| {
+        (2..=*stride).all(|by| !(stride.is_multiple_of(by) && count.is_multiple_of(by)))
+    };
+    let strides: Vec<usize> = (1..count.max(2)).filter(apart).collect();
+    let stride = strides[round % strides.len()];
+    (0..count).map(move |turn| (turn * stride + round) % count)
+}
+
 /// Runs all: round by round, in a round workload by workload, and allocators
-/// in turn, of which another begins each time.
+/// in turn.
 pub fn run(
     workloads: Vec<Workload>,
     allocators: &[Allocator],
@@ -71,14 +83,8 @@ pub fn run(
     let mut done = 0;
     for round in 0..rounds as usize {
         for (number, workload) in results.workloads.iter().enumerate() {
-            for turn in 0..allocators.len() {
-                // Who follows on whom changes, too.
-                let step = if round.is_multiple_of(2) {
-                    turn
-                } else {
-                    allocators.len() - 1 - turn
-                };
-                let allocator = &allocators[(step + number + round) % allocators.len()];
+            for turn in turns(allocators.len(), round) {
+                let allocator = &allocators[(turn + number) % allocators.len()];
                 let key = (workload.name, allocator.name);
                 let failed = results
                     .failures
@@ -155,5 +161,23 @@ mod tests {
         assert_eq!(chosen(&["larson".to_string()]).expect("known").len(), 1);
         assert!(chosen(&["real".to_string()]).expect("a kind").len() > 5);
         assert_eq!(chosen(&[]).expect("all"), catalogue::all());
+    }
+
+    #[test]
+    fn in_each_round_all_are_run_and_another_one_before_each() {
+        for count in 1..=12 {
+            let mut before = std::collections::BTreeSet::new();
+            for round in 0..4 {
+                let mut order: Vec<usize> = turns(count, round).collect();
+                assert_eq!(order[0], round % count);
+                let at = order.iter().position(|&turn| turn == 0).expect("is run");
+                before.insert(order[(at + count - 1) % count]);
+                order.sort_unstable();
+                assert!(order.into_iter().eq(0..count), "{count} in round {round}");
+            }
+            if count == 8 || count == 10 {
+                assert_eq!(before.len(), 4, "{count}");
+            }
+        }
     }
 }

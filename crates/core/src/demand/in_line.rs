@@ -222,8 +222,8 @@ pub struct Unpinning {
     /// Objects that were freed before that, and pages that they left: older ones
     /// count half as much each time.
     before: (usize, usize),
-    /// Frees for each page.
-    frees: usize,
+    /// How many frees less than [`RAREST`] come for each page.
+    fewer: usize,
 }
 
 impl Unpinning {
@@ -232,7 +232,7 @@ impl Unpinning {
         Self {
             objects: 0,
             before: (0, 0),
-            frees: RAREST,
+            fewer: 0,
         }
     }
 
@@ -249,12 +249,12 @@ impl Unpinning {
 
     fn learn(&mut self, objects: usize, pages: usize) {
         let (objects, pages) = (self.before.0 + objects, self.before.1 + pages);
-        self.frees = (objects / pages.max(1)).clamp(1, RAREST);
+        self.fewer = RAREST - (objects / pages.max(1)).clamp(1, RAREST);
     }
 
     /// How many frees leave a page without objects.
     pub fn frees(&self) -> usize {
-        self.frees
+        RAREST - self.fewer
     }
 
     /// The caches were emptied, and pages given back; so many, if it was all of those
@@ -273,7 +273,7 @@ impl Unpinning {
         let room = room.max(allowed.most / ROOM_SHARE);
         Look {
             bytes: room.min(allowed.unseen).max(LEAST_LOOK.bytes),
-            objects: (room / 2 / PAGE_BYTES * self.frees).max(LEAST_LOOK.objects),
+            objects: (room / 2 / PAGE_BYTES * self.frees()).max(LEAST_LOOK.objects),
         }
     }
 }

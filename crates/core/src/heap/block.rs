@@ -57,6 +57,12 @@ pub const BLOCK: Block = Block {
 /// The block that the note leads to.
 pub static FOUND_BY_NOTE: Block = BLOCK;
 
+/// Called where the heap starts, so that no program has the heap without the note: the
+/// linker takes what something refers to.
+pub fn keep() {
+    core::hint::black_box(&FOUND_BY_NOTE);
+}
+
 // "R" keeps the section where the linker drops what nothing refers to.
 global_asm!(
     ".pushsection .note.thmalloc, \"aR\", @note",

@@ -64,10 +64,14 @@ impl Heap {
 
     /// As [`Heap::allocate_large`], zeroed: only pages that had another use are.
     pub fn allocate_large_zeroed(&self, bytes: usize, align: usize) -> *mut u8 {
-        let Some(span) = self.take_large(bytes, align, Content::Zero) else {
+        let sparse = bytes >= SPARSE_BYTES;
+        let content = match sparse {
+            true => Content::Sparse,
+            false => Content::Any,
+        };
+        let Some(span) = self.take_large(bytes, align, content) else {
             return null_mut();
         };
-        let sparse = bytes >= SPARSE_BYTES;
         each_touched(&self.map, span, bytes, |pages, run| {
             if !(sparse && decommit(pages, run)) {
                 zero(pages, run);

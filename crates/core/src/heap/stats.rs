@@ -266,6 +266,7 @@ impl Heap {
                 at += length * PAGE_BYTES;
             }
         };
+        visit(core::ptr::from_ref(self).addr(), size_of::<Self>());
         self.metadata.each_chunk(&mut visit);
         self.map.each_own_range(&mut visit);
         self.caches.each_own_range(&mut visit);

@@ -11,7 +11,7 @@
 //! so no lock is held meanwhile, and the books are right at any moment; the span
 //! that adopts them has all its regions for itself, and gives up what it does not
 //! need of the last one when that is done. What a lender leaves is zero and clean.
-//! An object that is to be zero adopts nothing.
+//! An object that is to be sparse adopts nothing.
 //! Lock: the page heap's, to take regions and to give them back.
 
 use crate::metadata::Metadata;
@@ -40,10 +40,10 @@ const MAX_REGIONS: usize = 8192;
 /// What a new object is to hold at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Anything.
+    /// Anything: the caller clears those pages that had another use, if it is to be zero.
     Any,
-    /// Zeros: the caller sees to those pages that had another use.
-    Zero,
+    /// Zeros, most of which may never be written to: it gets no memory of others.
+    Sparse,
 }
 
 /// Regions that lend their pages to a new span.
@@ -81,8 +81,8 @@ impl Lent {
 }
 
 impl PageHeap {
-    /// A span for a new object of the program's. If its first content is of no
-    /// consequence, what lies free elsewhere moves into it.
+    /// A span for a new object of the program's. Unless it is to be sparse, what lies
+    /// free elsewhere moves into it.
     pub fn allocate_large(
         &self,
         map: &PageMap,

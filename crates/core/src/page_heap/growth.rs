@@ -20,7 +20,7 @@ const STEP_BYTES: usize = 1 << 20;
 
 /// How far the heap may grow until somebody acts on it.
 pub struct Growth {
-    /// Where the step ends, in bytes that were ever taken.
+    /// Where the step ends, in bytes that were ever taken, beyond the first step's end.
     end: AtomicUsize,
 }
 
@@ -28,23 +28,28 @@ impl Growth {
     /// At the beginning of the first step.
     pub const fn new() -> Self {
         Self {
-            end: AtomicUsize::new(STEP_BYTES),
+            end: AtomicUsize::new(0),
         }
     }
 
     #[inline]
     fn is_due(&self, taken: usize) -> bool {
         // Relaxed, here and below: figures, which publish nothing.
-        taken >= self.end.load(Ordering::Relaxed)
+        taken >= STEP_BYTES + self.end.load(Ordering::Relaxed)
     }
 
     fn begin_step(&self, taken: usize, in_use: usize) -> Option<usize> {
         let end = self.end.load(Ordering::Relaxed);
         let step = (in_use / STEP_SHARE).min(MOST_STEP_BYTES) + STEP_BYTES;
-        let begun = taken >= end
+        let begun = taken >= STEP_BYTES + end
             && self
                 .end
-                .compare_exchange(end, taken + step, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    end,
+                    taken + step - STEP_BYTES,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_ok();
         begun.then_some(step)
     }

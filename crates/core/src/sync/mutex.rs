@@ -50,6 +50,8 @@ pub enum Rank {
 pub struct Mutex<T> {
     word: AtomicU32,
     generation: AtomicU32,
+    /// Only where it is checked: elsewhere a new lock over zeros is all zero.
+    #[cfg(debug_assertions)]
     rank: Rank,
     value: UnsafeCell<T>,
 }
@@ -70,10 +72,12 @@ impl<T> Mutex<T> {
     pub const VALUE_AT: usize = offset_of!(Self, value);
 
     /// An unlocked lock.
+    #[cfg_attr(not(debug_assertions), expect(unused_variables))]
     pub const fn new(rank: Rank, value: T) -> Self {
         Self {
             word: AtomicU32::new(0),
             generation: AtomicU32::new(0),
+            #[cfg(debug_assertions)]
             rank,
             value: UnsafeCell::new(value),
         }
@@ -82,7 +86,7 @@ impl<T> Mutex<T> {
     /// Waits for the lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        ranks::enter(self.rank);
+        self.enter();
         if !self.take_free() {
             self.lock_contended();
         }
@@ -96,7 +100,7 @@ impl<T> Mutex<T> {
         if !self.take_free() {
             return None;
         }
-        ranks::enter(self.rank);
+        self.enter();
         self.begin_change();
         Some(MutexGuard { lock: self })
     }
@@ -145,6 +149,20 @@ impl<T> Mutex<T> {
         // number sees what was written before.
         self.generation
             .store(odd.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Checks the order in which this thread takes locks.
+    #[inline]
+    fn enter(&self) {
+        #[cfg(debug_assertions)]
+        ranks::enter(self.rank);
+    }
+
+    /// The guard's owner is about to give the lock up.
+    #[inline]
+    fn leave(&self) {
+        #[cfg(debug_assertions)]
+        ranks::leave(self.rank);
     }
 
     #[cold]
@@ -233,7 +251,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        ranks::leave(self.lock.rank);
+        self.lock.leave();
         self.lock.unlock();
     }
 }
@@ -255,14 +273,6 @@ mod ranks {
         let held = &os::thread_locals().held_ranks;
         held.set(held.get() & !(1 << rank as u8));
     }
-}
-
-#[cfg(not(debug_assertions))]
-mod ranks {
-    use super::Rank;
-
-    pub fn enter(_: Rank) {}
-    pub fn leave(_: Rank) {}
 }
 
 #[cfg(test)]

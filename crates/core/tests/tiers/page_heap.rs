@@ -621,15 +621,15 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
     }
     let free = |count: usize| assert_eq!(pages.count(map).free, count * REGION_BYTES);
     free(4);
-    // What is to be zero does not get them.
+    // What is to be sparse does not get them.
     let granules = 2 * REGION_GRANULES + 5;
     let large = |content| {
         pages
             .allocate_large(map, metadata, granules, 1, content)
             .expect("memory")
     };
-    let zeroed = large(Content::Zero);
-    assert_eq!(resident_pages(zeroed.start(), 2 * REGION_BYTES), 0);
+    let sparse = large(Content::Sparse);
+    assert_eq!(resident_pages(sparse.start(), 2 * REGION_BYTES), 0);
     free(4);
     // What may have any content does, and the rest of its last region with it.
     let object = large(Content::Any);
@@ -657,7 +657,7 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
         // SAFETY: as above.
         assert_eq!(unsafe { word(again, page).read() }, 0, "page {page}");
     }
-    for span in [zeroed, object, second, again] {
+    for span in [sparse, object, second, again] {
         pages.free(map, span, span.granules() * GRANULE_BYTES);
     }
     pages.check_invariants(map);
