@@ -127,14 +127,17 @@ impl CentralFreeList {
     }
 
     /// Fills `out` with free objects, as many as there are in the spans at
-    /// hand, or in one new span. Returns how many, at least one, and whether
-    /// the first is zero.
+    /// hand, or in one new span. Returns how many, at least one if `out` has
+    /// room for one, and whether the first is zero.
     pub fn take(
         &self,
         below: Below<'_>,
         class: SizeClass,
         out: &mut [usize],
     ) -> Result<(usize, bool), OutOfMemory> {
+        if out.is_empty() {
+            return Ok((0, false));
+        }
         let mut state = self.state.lock();
         state.still = 0;
         let mut taken = state.take(below, out);

@@ -68,8 +68,9 @@ pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Heaps, BadBloc
         let known = blocks.found.len();
         blocks.collect(memory, mapping)?;
         for &block in &blocks.found[known..] {
-            let layout = match Layout::read(memory, block) {
+            let layout = match Layout::read(memory, block, mapping.start) {
                 Ok(layout) => layout,
+                Err(BadBlock::NotRelocated) => continue,
                 Err(error) => {
                     let other = matches!(error, BadBlock::OtherVersion(_));
                     heaps.left_out += u32::from(other);
@@ -77,10 +78,6 @@ pub fn find(memory: &impl Memory, mappings: &[Mapping]) -> Result<Heaps, BadBloc
                     continue;
                 }
             };
-            // Not relocated yet: the loader is at work, and nothing was allocated.
-            if layout.heap < mapping.start {
-                continue;
-            }
             let found = Found {
                 block,
                 layout,

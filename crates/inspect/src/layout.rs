@@ -20,6 +20,8 @@ pub enum BadBlock {
     Fault(Fault),
     /// Another version of the format.
     OtherVersion(u32),
+    /// It does not lead anywhere yet: the loader is at work, and nothing was allocated.
+    NotRelocated,
 }
 
 impl From<Fault> for BadBlock {
@@ -98,8 +100,9 @@ macro_rules! part {
 }
 
 impl Layout {
-    /// Reads the block at an address, and the table of size classes.
-    pub fn read(memory: &impl Memory, address: u64) -> Result<Self, BadBlock> {
+    /// Reads the block at an address, and the table of size classes. Nothing of the object
+    /// that holds it lies below `start`.
+    pub fn read(memory: &impl Memory, address: u64, start: u64) -> Result<Self, BadBlock> {
         let mut head = [0; 16];
         memory.read(address, &mut head)?;
         if head[..8] != MAGIC {
@@ -116,6 +119,11 @@ impl Layout {
         memory.read(address, &mut bytes)?;
         let mut layout = Self::parse(&bytes);
         layout.check().map_err(corrupt)?;
+        let table = u64_at(&bytes, offset_of!(Block, classes.table));
+        // The loader has not come to them: they are 0, or where the linker would have them.
+        if layout.heap.min(table) < start {
+            return Err(BadBlock::NotRelocated);
+        }
         layout.read_classes(memory, &bytes)?;
         Ok(layout)
     }

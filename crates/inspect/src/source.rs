@@ -194,10 +194,10 @@ pub struct HeapCopy {
 }
 
 impl HeapCopy {
-    /// Copies it.
+    /// Copies it: it was zero at first, and most of it may be.
     pub fn read(source: &Source<'_, impl Memory>) -> Result<Self, Fault> {
         let layout = source.layout;
-        let bytes = source.read(layout.heap, layout.heap_bytes)?;
+        let bytes = source.gather_sparse(&[(layout.heap, layout.heap_bytes)])?;
         Ok(Self { bytes })
     }
 

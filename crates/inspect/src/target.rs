@@ -87,8 +87,8 @@ impl Target {
     /// Where its heaps are now: one at least.
     fn look(&self, mappings: &[Mapping]) -> Result<Heaps, Error> {
         match find::find(&self.memory, mappings) {
-            Ok(heaps) if heaps.found.is_empty() => Err(Error::NotOnThmalloc(self.pid)),
-            Ok(heaps) => Ok(heaps),
+            Ok(heaps) if !heaps.found.is_empty() => Ok(heaps),
+            Ok(_) | Err(BadBlock::NotRelocated) => Err(Error::NotOnThmalloc(self.pid)),
             Err(BadBlock::OtherVersion(found)) => Err(Error::OtherVersion {
                 pid: self.pid,
                 found,

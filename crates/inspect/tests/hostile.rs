@@ -3,9 +3,13 @@
 
 mod mangled;
 
+use std::mem::offset_of;
 use std::path::Path;
 
 use proptest::prelude::*;
+use thmalloc_format::{Block, ClassesLayout};
+use thmalloc_inspect::layout::{BadBlock, Layout};
+use thmalloc_inspect::memory::{Fault, Memory, ProcessMemory};
 
 /// A change as the input has it.
 fn change(copies: u8, at: u32, value: u64, width: u8) -> Vec<u8> {
@@ -74,4 +78,45 @@ fn what_the_fuzzer_found_is_read_or_refused() {
         }
     }
     assert!(read > 50 && refused > 50, "{read} read, {refused} refused");
+}
+
+/// A block as it stands in the file, and nothing else.
+struct InItsFile([u8; size_of::<Block>()]);
+
+impl Memory for InItsFile {
+    fn gather(&self, pieces: &[(u64, usize)], into: &mut [u8]) -> Result<(), Fault> {
+        let mut into = into.iter_mut();
+        for &(address, length) in pieces {
+            let from = address.checked_sub(BLOCK_AT).ok_or(Fault::Unmapped)? as usize;
+            let bytes = self.0.get(from..from + length).ok_or(Fault::Unmapped)?;
+            into.by_ref()
+                .zip(bytes)
+                .for_each(|(into, byte)| *into = *byte);
+        }
+        Ok(())
+    }
+
+    fn residency(&self, _: u64, _: u64, _: &mut [bool]) -> Result<bool, Fault> {
+        Ok(false)
+    }
+}
+
+const BLOCK_AT: u64 = 0x7000_0000_1000;
+
+#[test]
+fn a_block_that_the_loader_has_not_come_to_is_none_yet() {
+    static HERE: Block = thmalloc_core::heap::BLOCK;
+    let mut bytes = [0; size_of::<Block>()];
+    let own = ProcessMemory::new(std::process::id());
+    let read = own.read((&raw const HERE).addr() as u64, &mut bytes);
+    read.expect("our own memory");
+    let table = offset_of!(Block, classes) + offset_of!(ClassesLayout, table);
+    for address in [0_u64, 0x6000] {
+        let mut bytes = bytes;
+        for at in [offset_of!(Block, heap), table] {
+            bytes[at..at + 8].copy_from_slice(&address.to_le_bytes());
+        }
+        let read = Layout::read(&InItsFile(bytes), BLOCK_AT, BLOCK_AT - 0x1000);
+        assert_eq!(read.err(), Some(BadBlock::NotRelocated), "{address:#x}");
+    }
 }

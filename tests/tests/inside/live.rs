@@ -100,7 +100,7 @@ fn the_process_itself_says_the_same() {
             let stat = stat(running.pid());
             for (word, told) in words.iter().zip(told) {
                 let seen = number(&stat, &format!("/bytes/{word}"));
-                // The heap's own variable counts for a reader only.
+                // Between the two readings the program has written its figures.
                 assert!(
                     seen.abs_diff(told) <= 128 << 10,
                     "{mode:?} {step} {word}: {told} told, {seen} seen: {stat}"

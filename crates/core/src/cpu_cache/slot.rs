@@ -265,6 +265,9 @@ impl Slot {
         let mut objects = [0; CACHE_LINE / 8];
         let room = self.list(class).demand.capacity as usize - self.length(class, top);
         let room = room.min(objects.len());
+        if room == 0 {
+            return top;
+        }
         let Ok((count, _)) = tiers.take(class, &mut objects[..room]) else {
             return top;
         };

@@ -13,10 +13,15 @@
 use super::Heap;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
+use crate::region::REGION_GRANULES;
+use crate::size_class::SizeClass;
 
-/// At each step, so many steps' bytes are given back at the most, and a span for each page
-/// of the step is looked at: no call takes much longer than the page faults of the step do.
+/// At each step, so many steps' bytes are given back at the most, a span for each page of the
+/// step is looked into, and so many slots of spans are passed: no call takes much longer than
+/// the page faults of the step do. In a heap of up to a GiB that is all of them (a step is a
+/// sixteenth of it); in a larger one, the next step's look goes on where this one's ended.
 const RELEASED_STEPS: usize = 2;
+const PASSED_STEPS: usize = 2;
 
 impl Heap {
     /// After an allocation on a slow path, with no lock held.
@@ -52,12 +57,55 @@ impl Heap {
             return;
         }
         let (mut released, mut looks) = (Released::default(), 0);
-        self.each_changed_span(|span, class| {
+        let look = |span, class: SizeClass| {
             if unwanted >> class.number() & 1 != 0 {
                 looks += 1;
                 released.add(self.release_in_span(span, class));
             }
             looks < step && released.pages < RELEASED_STEPS * step && !released.refused
-        });
+        };
+        let most = (PASSED_STEPS * step).div_ceil(REGION_GRANULES);
+        let next = self.each_changed_span_from(self.pages.growth_hand(), most, look);
+        self.pages.set_growth_hand(next);
+    }
+}
+
+#[cfg(test)]
+#[allow(unsafe_code, reason = "frees what it has allocated")]
+mod tests {
+    use crate::fatal::Call;
+    use crate::heap::HEAP;
+    use crate::region::REGION_BYTES;
+
+    #[test]
+    fn a_look_goes_on_where_the_last_one_ended() {
+        let objects: Vec<_> = (0..4 * REGION_BYTES / 4096)
+            .map(|_| HEAP.allocate(4096))
+            .collect();
+        for &object in objects.iter().skip(1).step_by(2) {
+            // SAFETY: this test's, and not used any more.
+            unsafe { HEAP.free(object, Call::Free) };
+        }
+        let mut seen = Vec::new();
+        let (mut hand, mut looks) = (0, 0);
+        loop {
+            let next = HEAP.each_changed_span_from(hand, 1, |span, _| {
+                seen.push(span.start());
+                true
+            });
+            looks += 1;
+            if next == 0 {
+                break;
+            }
+            assert!(next > hand && next.is_multiple_of(REGION_BYTES));
+            hand = next;
+        }
+        assert!(looks >= 4, "{looks} regions");
+        // The scavenger's thread may look at some before.
+        assert!(seen.is_sorted_by(|one, next| one < next), "{seen:x?}");
+        for &object in objects.iter().step_by(2) {
+            // SAFETY: as above.
+            unsafe { HEAP.free(object, Call::Free) };
+        }
     }
 }

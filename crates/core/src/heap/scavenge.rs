@@ -337,21 +337,56 @@ impl Heap {
     ) -> usize {
         let mut spans = 0;
         for (start, region) in self.map.regions() {
-            if region.kind() != RegionKind::Parted {
-                continue;
-            }
-            for span in self.map.slots_of_region(start) {
-                // Without a lock: whoever acts on it looks again.
-                if span.kind() != SpanKind::Small {
-                    continue;
-                }
-                spans += 1;
-                if span.is_changed() && !visit(span, span.class()) {
-                    return spans;
-                }
+            if !self.each_changed_of(start, region, &mut spans, &mut visit) {
+                break;
             }
         }
         spans
+    }
+
+    /// The same, of so many parted regions from an address on at the most. Returns the
+    /// address of the next region; 0 where these were the last, or `visit` returned false.
+    pub(super) fn each_changed_span_from(
+        &self,
+        first: usize,
+        most: usize,
+        mut visit: impl FnMut(&'static Span, SizeClass) -> bool,
+    ) -> usize {
+        let mut spans = 0;
+        let regions = self.map.regions().skip_while(|&(start, _)| start < first);
+        let parted = regions.filter(|(_, region)| region.kind() == RegionKind::Parted);
+        for (number, (start, region)) in parted.enumerate() {
+            if number == most {
+                return start;
+            }
+            if !self.each_changed_of(start, region, &mut spans, &mut visit) {
+                return 0;
+            }
+        }
+        0
+    }
+
+    /// Visits those of one region, and counts all of its small spans up to the last one that
+    /// was visited; false where `visit` returned it.
+    fn each_changed_of(
+        &self,
+        start: usize,
+        region: &Region,
+        spans: &mut usize,
+        visit: &mut impl FnMut(&'static Span, SizeClass) -> bool,
+    ) -> bool {
+        if region.kind() != RegionKind::Parted {
+            return true;
+        }
+        // Without a lock: whoever acts on it looks again.
+        let slots = self.map.slots_of_region(start);
+        for span in slots.filter(|span| span.kind() == SpanKind::Small) {
+            *spans += 1;
+            if span.is_changed() && !visit(span, span.class()) {
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {

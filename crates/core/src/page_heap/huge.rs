@@ -113,6 +113,18 @@ impl PageHeap {
     }
 }
 
+/// A region leaves the heap: what the system was told of it went with its mapping.
+pub fn note_unmapped(policy: &HugePolicy, region: &Region) {
+    let huge = region.huge.get();
+    if huge & FORBIDDEN != 0 {
+        // Relaxed: a count.
+        policy.forbidden.fetch_sub(1, Ordering::Relaxed);
+    }
+    if huge != 0 {
+        region.huge.set(0);
+    }
+}
+
 /// A region went back as a whole: it is no hugepage any more.
 pub fn note_whole_release(region: &Region) {
     if region.huge.get() & COLLAPSED != 0 {

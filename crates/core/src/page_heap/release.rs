@@ -87,6 +87,7 @@ impl PageHeap {
                 let clean = REGION_BYTES / os::PAGE_BYTES - dirty;
                 state.released = state.released.saturating_sub(clean);
                 region.untouch(0, REGION_BYTES);
+                super::huge::note_unmapped(&self.huge, region);
             }
             drop(state);
             unmap_unused(core::ptr::with_exposed_provenance_mut(head.start()), count);

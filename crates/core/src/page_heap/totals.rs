@@ -17,6 +17,10 @@ pub struct Totals {
     taken: AtomicUsize,
 }
 
+/// The most that one span counts as being about to be faulted in: a table of a GiB may stay
+/// nearly empty.
+const MOST_TAKEN_BYTES: usize = 32 << 20;
+
 impl Totals {
     /// Where a reader finds the bytes given back, when that was last, and the
     /// bytes wanted again.
@@ -55,11 +59,13 @@ impl Totals {
         }
     }
 
-    /// So many pages without memory are handed out: they are about to be faulted in.
+    /// So many pages without memory are handed out in one span: they are about to be
+    /// faulted in, as far as can be known.
     pub fn note_taken(&self, pages: usize) {
         if pages != 0 {
+            let bytes = (pages * PAGE_BYTES).min(MOST_TAKEN_BYTES);
             // Relaxed: as above.
-            self.taken.fetch_add(pages * PAGE_BYTES, Ordering::Relaxed);
+            self.taken.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
@@ -87,5 +93,20 @@ impl Totals {
 impl Default for Totals {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_span_counts_as_no_more_than_a_load_faults_in_at_once() {
+        let totals = Totals::new();
+        totals.note_taken(3);
+        assert_eq!(totals.taken(), 3 * PAGE_BYTES);
+        totals.note_not_taken(2);
+        totals.note_taken(1 << 40);
+        assert_eq!(totals.taken(), PAGE_BYTES + MOST_TAKEN_BYTES);
     }
 }

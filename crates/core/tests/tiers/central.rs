@@ -275,6 +275,19 @@ fn pages_of_objects_that_may_be_used_in_part_come_when_they_are_touched() {
 }
 
 #[test]
+fn who_has_no_room_for_objects_makes_no_span() {
+    let ground = Ground::new();
+    let list = CentralFreeList::new();
+    let taken = list.take(
+        below(ground),
+        SizeClass::for_size(16).expect("small"),
+        &mut [],
+    );
+    assert_eq!(taken, Ok((0, false)));
+    assert_eq!(list.stats().spans, 0);
+}
+
+#[test]
 fn a_class_is_unwanted_once_nobody_took_an_object_in_a_step() {
     let ground = Ground::new();
     let class = SizeClass::for_size(4096).expect("small");

@@ -705,4 +705,11 @@ fn where_the_system_fills_regions_by_itself_holes_go_back_and_stay_away() {
     // A system that is told so refuses to make one by itself.
     let refused = !thmalloc_core::os::collapse(place.cast(), REGION_BYTES);
     assert!(refused, "hugepages are forbidden there");
+    // What is mapped at the same address later was told nothing.
+    for span in &spans[..8] {
+        pages.free(map, span, 0);
+    }
+    assert!(pages.is_settled(region));
+    pages.unmap_free(map);
+    assert!(!pages.is_settled(region));
 }

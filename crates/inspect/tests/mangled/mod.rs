@@ -141,9 +141,9 @@ pub fn run(input: &[u8]) -> Option<Reading> {
             heaps.found.into_iter().next()?.layout
         }
         // The block does.
-        1 => Layout::read(&memory, (&raw const HERE).addr() as u64).ok()?,
+        1 => Layout::read(&memory, (&raw const HERE).addr() as u64, 0).ok()?,
         // Only the heap does.
-        _ => Layout::read(&memory.memory, (&raw const HERE).addr() as u64).expect("our block"),
+        _ => Layout::read(&memory.memory, (&raw const HERE).addr() as u64, 0).expect("our block"),
     };
     let full = first & 4 != 0;
     let budget = Budget::new(MOST_BYTES, MOST_PAGES);
