@@ -24,7 +24,7 @@ use crate::page_map::PageMap;
 use crate::region::REGION_BYTES;
 use crate::size_class::{CLASS_COUNT, SizeClass};
 use crate::span::{Span, SpanKind};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Once, Rank};
 use crate::transfer_cache::TransferCache;
 
@@ -61,6 +61,9 @@ pub struct Heap {
     started: Once,
     /// An object could not be made smaller.
     has_oversized: AtomicBool,
+    /// The region at which a look at the end of a step of growth is to go on; 0: at the
+    /// first.
+    growth_hand: AtomicUsize,
     caches: CpuCaches,
     scavenger: Scavenger,
     schedule: Schedule,
@@ -81,6 +84,7 @@ impl Heap {
         Self {
             started: Once::new(),
             has_oversized: AtomicBool::new(false),
+            growth_hand: AtomicUsize::new(0),
             standstill: Mutex::new(
                 Rank::Heap,
                 Standstill {

@@ -162,6 +162,22 @@ impl SizeClass {
     }
 }
 
+/// A set of classes, a bit each.
+pub type ClassSet = u128;
+
+/// All of them.
+pub const ALL_CLASSES: ClassSet = (1 << CLASS_COUNT) - 2;
+
+/// The set of those that come by.
+pub fn set_of(classes: impl Iterator<Item = SizeClass>) -> ClassSet {
+    classes.fold(0, |set, class| set | 1 << class.number())
+}
+
+/// Those of a set, smallest first.
+pub fn classes_of(set: ClassSet) -> impl Iterator<Item = SizeClass> {
+    SizeClass::all().filter(move |class| set >> class.number() & 1 != 0)
+}
+
 /// Where a size stands in the table of classes: an entry for each size up to
 /// [`FINE_BYTES`], then one for each 128 bytes; the second part follows the first
 /// (as in tcmalloc's `ClassIndex`, which has one for each 8 bytes in the first, and

@@ -41,26 +41,18 @@ pub fn chosen(only: &[String]) -> io::Result<Vec<Workload>> {
 /// follows on another. What runs before leaves the machine as it used it: where one has
 /// given hugepages back, the next gets some for a twentieth of what they cost else.
 ///
-/// Of as many as a prime less one, in as many rounds, each follows once on each other: the
-/// multiples of a number modulo a prime are all numbers, and of another number they are in
-/// another order (Williams, "Experimental designs balanced for the estimation of residual
-/// effects of treatments", 1949, has the like for all even numbers).
+/// The multiples of a number modulo a prime are all numbers below it, and of another number
+/// they are in another order. Of as many as a prime less one, in as many rounds, each so
+/// follows once on each other (Williams, "Experimental designs balanced for the estimation of
+/// residual effects of treatments", 1949, has the like for all even numbers).
 fn turns(count: usize, round: usize) -> Vec<usize> {
-    let has_divisor = |number: usize, of: usize| {
-        (2..=number).any(|by| number.is_multiple_of(by) && of.is_multiple_of(by))
-    };
-    if !(2..=count).any(|by| (count + 1).is_multiple_of(by)) {
-        let stride = 1 + round % count;
-        return (1..=count)
-            .map(|turn| turn * stride % (count + 1) - 1)
-            .collect();
-    }
-    let strides: Vec<usize> = (1..count)
-        .filter(|&stride| !has_divisor(stride, count))
-        .collect();
-    let stride = strides[round % strides.len()];
-    (0..count)
-        .map(|turn| (turn * stride + round) % count)
+    let is_prime = |number: &usize| (2..*number).all(|by| !number.is_multiple_of(by));
+    let prime = (count + 1..).find(is_prime).unwrap_or(count + 1);
+    let stride = 1 + round % count;
+    let numbers = (1..prime).map(|turn| turn * stride % prime);
+    numbers
+        .filter(|&number| number <= count)
+        .map(|number| number - 1)
         .collect()
 }
 

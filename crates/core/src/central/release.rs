@@ -33,6 +33,13 @@ pub struct ClassTurn {
     pub refaulted: usize,
 }
 
+impl ClassTurn {
+    /// Bytes of free objects, but for what is given back of their pages.
+    pub fn free_bytes(&self, class: SizeClass) -> usize {
+        (self.free * class.bytes()).saturating_sub(self.released * PAGE_BYTES)
+    }
+}
+
 impl CentralFreeList {
     /// Ends a turn of the scavenger.
     pub fn turn(&self) -> ClassTurn {
@@ -48,14 +55,13 @@ impl CentralFreeList {
         turn
     }
 
-    /// Ends a step in which the heap has grown: did nobody take an object of the class in it, and may
-    /// its spans have pages without live objects?
+    /// Ends a step in which the heap has grown: did nobody take an object of the class in
+    /// it, and may its spans have pages without live objects?
     pub fn end_step(&self, class: SizeClass) -> bool {
         let mut state = self.state.lock();
         let (drawn_before, drawn) = (state.drawn_before, state.drawn);
         state.drawn_before = drawn;
-        let free = (state.free * class.bytes()).saturating_sub(state.released * PAGE_BYTES);
-        drawn_before == drawn && free >= UNWANTED_BYTES
+        drawn_before == drawn && state.look().free_bytes(class) >= UNWANTED_BYTES
     }
 
     /// What [`CentralFreeList::turn`] would tell, but for what is idle.

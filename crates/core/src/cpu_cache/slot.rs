@@ -14,7 +14,7 @@ use super::capacity::{Budget, Demand, MAX_CAPACITY, Overflow};
 use super::layout::{FIRST_ARRAY, SLOT_BYTES, STOPPED, SlotMemory};
 use super::{Mode, Tiers, x86_64};
 use crate::os::{self, OutOfMemory};
-use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
+use crate::size_class::{CLASS_COUNT, ClassSet, MAX_BATCH, SizeClass, classes_of};
 use crate::sync::atomic::Ordering;
 
 /// Threads that write to one of so many bytes slow each other down.
@@ -70,16 +70,6 @@ impl List {
         self.thinned = true;
         true
     }
-}
-
-/// A set of classes, a bit each.
-type ClassSet = u128;
-
-/// All of them.
-const ALL_CLASSES: ClassSet = (1 << CLASS_COUNT) - 2;
-
-fn classes_of(set: ClassSet) -> impl Iterator<Item = SizeClass> {
-    SizeClass::all().filter(move |class| set >> class.number() & 1 != 0)
 }
 
 /// What a slot's lock guards.

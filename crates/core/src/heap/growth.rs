@@ -14,7 +14,8 @@ use super::Heap;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
 use crate::region::REGION_GRANULES;
-use crate::size_class::SizeClass;
+use crate::size_class::{SizeClass, set_of};
+use crate::sync::atomic::Ordering;
 
 /// At each step, so many steps' bytes are given back at the most, a span for each page of the
 /// step is looked into, and so many slots of spans are passed: no call takes much longer than
@@ -47,12 +48,8 @@ impl Heap {
 
     /// Gives back pages of spans of unwanted classes, where a step has so many pages.
     fn release_unwanted(&self, step: usize) {
-        let mut unwanted: u128 = 0;
-        for class in self.caches.classes_drawn() {
-            if self.central[class.number()].end_step(class) {
-                unwanted |= 1 << class.number();
-            }
-        }
+        let drawn = self.caches.classes_drawn();
+        let unwanted = set_of(drawn.filter(|class| self.central[class.number()].end_step(*class)));
         if unwanted == 0 {
             return;
         }
@@ -65,8 +62,10 @@ impl Heap {
             looks < step && released.pages < RELEASED_STEPS * step && !released.refused
         };
         let most = (PASSED_STEPS * step).div_ceil(REGION_GRANULES);
-        let next = self.each_changed_span_from(self.pages.growth_hand(), most, look);
-        self.pages.set_growth_hand(next);
+        // Relaxed, both: a hint.
+        let first = self.growth_hand.load(Ordering::Relaxed);
+        let (_, next) = self.each_changed_span_from(first, most, look);
+        self.growth_hand.store(next, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +88,7 @@ mod tests {
         let mut seen = Vec::new();
         let (mut hand, mut looks) = (0, 0);
         loop {
-            let next = HEAP.each_changed_span_from(hand, 1, |span, _| {
+            let (_, next) = HEAP.each_changed_span_from(hand, 1, |span, _| {
                 seen.push(span.start());
                 true
             });

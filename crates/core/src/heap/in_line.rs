@@ -28,9 +28,8 @@ impl Heap {
         let mut in_spans = 0;
         for class in self.caches.classes_drawn() {
             let turn = self.central[class.number()].look();
-            let bytes = turn.free * class.bytes();
-            live = live.saturating_sub(bytes);
-            in_spans += bytes.saturating_sub(turn.released * PAGE_BYTES);
+            live = live.saturating_sub(turn.free * class.bytes());
+            in_spans += turn.free_bytes(class);
         }
         Unused {
             live,

@@ -331,62 +331,35 @@ impl Heap {
     /// Calls `visit` with the small spans of which an object was freed since
     /// they were looked at, until it returns false. Returns how many spans
     /// there are up to there.
-    pub(super) fn each_changed_span(
-        &self,
-        mut visit: impl FnMut(&'static Span, SizeClass) -> bool,
-    ) -> usize {
-        let mut spans = 0;
-        for (start, region) in self.map.regions() {
-            if !self.each_changed_of(start, region, &mut spans, &mut visit) {
-                break;
-            }
-        }
-        spans
+    fn each_changed_span(&self, visit: impl FnMut(&'static Span, SizeClass) -> bool) -> usize {
+        self.each_changed_span_from(0, usize::MAX, visit).0
     }
 
-    /// The same, of so many parted regions from an address on at the most. Returns the
+    /// The same, of so many parted regions from an address on at the most. Also returns the
     /// address of the next region; 0 where these were the last, or `visit` returned false.
     pub(super) fn each_changed_span_from(
         &self,
         first: usize,
         most: usize,
         mut visit: impl FnMut(&'static Span, SizeClass) -> bool,
-    ) -> usize {
+    ) -> (usize, usize) {
         let mut spans = 0;
         let regions = self.map.regions().skip_while(|&(start, _)| start < first);
         let parted = regions.filter(|(_, region)| region.kind() == RegionKind::Parted);
-        for (number, (start, region)) in parted.enumerate() {
+        for (number, (start, _)) in parted.enumerate() {
             if number == most {
-                return start;
+                return (spans, start);
             }
-            if !self.each_changed_of(start, region, &mut spans, &mut visit) {
-                return 0;
-            }
-        }
-        0
-    }
-
-    /// Visits those of one region, and counts all of its small spans up to the last one that
-    /// was visited; false where `visit` returned it.
-    fn each_changed_of(
-        &self,
-        start: usize,
-        region: &Region,
-        spans: &mut usize,
-        visit: &mut impl FnMut(&'static Span, SizeClass) -> bool,
-    ) -> bool {
-        if region.kind() != RegionKind::Parted {
-            return true;
-        }
-        // Without a lock: whoever acts on it looks again.
-        let slots = self.map.slots_of_region(start);
-        for span in slots.filter(|span| span.kind() == SpanKind::Small) {
-            *spans += 1;
-            if span.is_changed() && !visit(span, span.class()) {
-                return false;
+            // Without a lock: whoever acts on it looks again.
+            let slots = self.map.slots_of_region(start);
+            for span in slots.filter(|span| span.kind() == SpanKind::Small) {
+                spans += 1;
+                if span.is_changed() && !visit(span, span.class()) {
+                    return (spans, 0);
+                }
             }
         }
-        true
+        (spans, 0)
     }
 
     pub(super) fn release_in_span(&self, span: &'static Span, class: SizeClass) -> Released {

@@ -22,8 +22,6 @@ const STEP_BYTES: usize = 1 << 20;
 pub struct Growth {
     /// Where the step ends, in bytes that were ever taken, beyond the first step's end.
     end: AtomicUsize,
-    /// The region at which a look through the heap is to go on; 0: at the first.
-    hand: AtomicUsize,
 }
 
 impl Growth {
@@ -31,7 +29,6 @@ impl Growth {
     pub const fn new() -> Self {
         Self {
             end: AtomicUsize::new(0),
-            hand: AtomicUsize::new(0),
         }
     }
 
@@ -69,18 +66,6 @@ impl PageHeap {
     #[inline]
     pub fn has_grown(&self) -> bool {
         self.growth.is_due(self.totals.taken())
-    }
-
-    /// The region at which the look at a step's end is to go on.
-    pub fn growth_hand(&self) -> usize {
-        // Relaxed: a hint; whoever acts on a step takes it and sets it again.
-        self.growth.hand.load(Ordering::Relaxed)
-    }
-
-    /// Sets where the next look is to go on.
-    pub fn set_growth_hand(&self, region: usize) {
-        // Relaxed: as above.
-        self.growth.hand.store(region, Ordering::Relaxed);
     }
 
     /// Begins the next step, if one has ended. Returns its length in bytes, to one caller.

@@ -529,18 +529,19 @@ fn what_a_large_span_leaves_comes_after_a_warm_hole() {
     pages.check_invariants(map);
 }
 
+fn take_regions(ground: &'static Ground, regions: usize) -> &'static Span {
+    let granules = regions * REGION_GRANULES;
+    let span = ground
+        .pages
+        .allocate(&ground.map, &ground.metadata, granules, 1);
+    span.expect("memory")
+}
+
 #[test]
 fn a_large_span_goes_where_free_regions_have_memory() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let take = |regions: usize| {
-        pages
-            .allocate(map, metadata, regions * REGION_GRANULES, 1)
-            .expect("memory")
-    };
+    let ground = Ground::new();
+    let (map, pages) = (&ground.map, &ground.pages);
+    let take = |regions| take_regions(ground, regions);
     let free = |span: &'static Span, touched: usize| pages.free(map, span, touched * REGION_BYTES);
     // A run of twelve regions of which those from the sixth on have memory, and before
     // it in the lists a shorter one of which the last page of three has.
@@ -575,16 +576,9 @@ fn a_large_span_goes_where_free_regions_have_memory() {
 
 #[test]
 fn of_runs_of_one_length_the_one_with_more_memory_serves() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let take = |regions: usize| {
-        pages
-            .allocate(map, metadata, regions * REGION_GRANULES, 1)
-            .expect("memory")
-    };
+    let ground = Ground::new();
+    let (map, pages) = (&ground.map, &ground.pages);
+    let take = |regions| take_regions(ground, regions);
     // All of one mapping.
     pages.free(map, take(9), 0);
     let (_first, cold, _between, warm, _behind) = (take(1), take(3), take(1), take(3), take(1));

@@ -3,18 +3,17 @@
 //! Always: a list that the scavenger saw standing still goes on standing still.
 //! Lock: the slot's.
 
-use super::{ClassSet, Slot, classes_of};
+use super::Slot;
 use crate::cpu_cache::Tiers;
 use crate::os;
-use crate::size_class::SizeClass;
+use crate::size_class::{SizeClass, classes_of, set_of};
 
 impl Slot {
     /// Sends the older half of each list down, of the classes of `classes`. Of a CPU that
     /// is not the caller's, only in a process with one thread: else that CPU would have
     /// to be interrupted.
     pub fn halve(&mut self, tiers: Tiers<'_>, classes: impl Iterator<Item = SizeClass>) {
-        let held = classes.filter(|&class| self.count(class) != 0);
-        let held = held.fold(0, |set: ClassSet, class| set | 1 << class.number());
+        let held = set_of(classes.filter(|&class| self.count(class) != 0));
         if os::is_single_threaded() {
             if let Some(tops) = self.stop_set(held) {
                 for class in classes_of(held) {

@@ -6,13 +6,13 @@
 //!
 //! Lock: the slot's.
 
-use super::{ALL_CLASSES, ARRAY_SHIFTS, ClassSet, List, Slot, classes_of};
+use super::{ARRAY_SHIFTS, List, Slot};
 use crate::cpu_cache::Tiers;
 use crate::cpu_cache::capacity::Demand;
 use crate::cpu_cache::layout::{FIRST_ARRAY, STOPPED};
 use crate::demand::TURNS;
 use crate::os::PAGE_BYTES;
-use crate::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
+use crate::size_class::{ALL_CLASSES, CLASS_COUNT, ClassSet, MAX_BATCH, SizeClass, classes_of};
 use crate::sync::atomic::Ordering;
 
 impl Slot {
