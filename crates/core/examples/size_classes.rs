@@ -41,8 +41,7 @@ span     the span in which such objects stand, in granules of {} KiB and in KiB
 objects  objects in a span
 tail     bytes that no object uses at the span's end
 batch    objects that move between two tiers at once
-check    multiplier by which free sees whether an address can be an object's;
-         - where that takes a division
+check    multiplier by which free sees whether an address can be an object's
 codes    of the further granules of a span, where each has a check of its own
 
 class   bytes           sizes  waste  span   KiB objects   tail batch      check   codes",
@@ -58,10 +57,7 @@ fn row(out: &mut impl Write, class: SizeClass, smallest: usize) -> io::Result<()
     let bytes = class.bytes();
     let span = usize::from(info.span_granules) * GRANULE_BYTES;
     let waste = (bytes - smallest) as f64 / bytes as f64 * 100.0;
-    let check = match FAST_TABLES.first_checks[class.number()] {
-        0 => String::from("-"),
-        multiplier => format!("{multiplier:#010x}"),
-    };
+    let check = FAST_TABLES.first_checks[class.number()];
     let last = usize::from(info.span_granules) - 1;
     let codes = match (code(class, 1), code(class, last)) {
         (_, last) if usize::from(last) < CLASS_COUNT => String::from("-"),
@@ -69,7 +65,7 @@ fn row(out: &mut impl Write, class: SizeClass, smallest: usize) -> io::Result<()
     };
     writeln!(
         out,
-        "{:5} {bytes:7} {:>15} {waste:6.2} {:5} {:5} {:7} {:6} {:5} {check:>10} {codes:>7}",
+        "{:5} {bytes:7} {:>15} {waste:6.2} {:5} {:5} {:7} {:6} {:5} {check:#010x} {codes:>7}",
         class.number(),
         format!("{smallest}-{bytes}"),
         info.span_granules,

@@ -1,14 +1,17 @@
 //! Size classes: which sizes small objects have, and the span each kind lives
 //! in. Tables, computed when the library is compiled.
 //!
-//! Always: classes grow with their number; an object wastes at most 1/8 of
-//! its size and 15 bytes (the class of 8 for the smallest apart); every class
+//! Always: classes grow with their number; up to 96 KiB an object wastes at most 1/8
+//! of its size and 15 bytes; every class
 //! from 16 bytes up is a multiple of 16, and each power of two is a class, so
 //! that aligned requests find one. Class 0 is no class: what is not a small
 //! object.
 //!
 //! Eight classes to a doubling: jemalloc has four (at most 20 % waste), tcmalloc
-//! about as many as here.
+//! about as many as here. Above 96 KiB a class for each 64 KiB, whose objects have a span
+//! each: where several share one, whichever lives keeps the others' memory from other
+//! sizes, and there are few of each. What an object does not reach of its span is not
+//! touched.
 
 pub mod code;
 
@@ -31,8 +34,11 @@ pub const GRANULE_PAGES: usize = GRANULE_BYTES / PAGE_BYTES;
 /// The largest small object, in bytes.
 pub const MAX_SMALL_BYTES: usize = 256 << 10;
 
+/// The largest that shares its span with others, in bytes.
+pub const MAX_SHARED_BYTES: usize = 96 << 10;
+
 /// How many classes there are, class 0 included.
-pub const CLASS_COUNT: usize = 98;
+pub const CLASS_COUNT: usize = 89;
 
 /// The most objects in a span: what a bitmap with a one-word summary covers.
 pub const MAX_SPAN_OBJECTS: usize = 64 * 64;
@@ -245,6 +251,9 @@ const fn next_size(bytes: usize) -> usize {
     if bytes < 128 {
         return bytes + 16;
     }
+    if bytes >= MAX_SHARED_BYTES {
+        return (bytes / GRANULE_BYTES + 1) * GRANULE_BYTES;
+    }
     bytes + (1 << (bytes.ilog2() - 3))
 }
 
@@ -282,13 +291,16 @@ const fn classes() -> [ClassInfo; CLASS_COUNT] {
     classes
 }
 
-/// The fewest granules that hold four objects and leave at most 1/16 unused at
-/// the span's end. (Pages there are never touched.)
+/// The fewest granules of which at most 1/8 stays unused at the span's end (pages there
+/// are never touched); above [`MAX_SHARED_BYTES`], those of one object.
 const fn span_granules(bytes: usize) -> usize {
+    if bytes > MAX_SHARED_BYTES {
+        return bytes / GRANULE_BYTES;
+    }
     let mut granules = 1;
     loop {
         let span = granules * GRANULE_BYTES;
-        if span / bytes >= 4 && (span % bytes) * 16 <= span {
+        if span >= bytes && (span % bytes) * 8 <= span {
             return granules;
         }
         granules += 1;
@@ -302,8 +314,10 @@ const fn batch(bytes: usize) -> usize {
         8
     } else if bytes <= 32 << 10 {
         4
-    } else {
+    } else if bytes <= MAX_SHARED_BYTES {
         2
+    } else {
+        1
     };
     let fitting = (16 << 10) / bytes;
     if fitting > MAX_BATCH {
@@ -364,9 +378,20 @@ mod tests {
 
     #[test]
     fn an_object_wastes_at_most_an_eighth_and_15_bytes() {
-        for bytes in 1..=MAX_SMALL_BYTES {
+        for bytes in 1..=MAX_SHARED_BYTES {
             let class = SizeClass::for_size(bytes).expect("a small size");
             assert!(class.bytes() <= bytes + bytes / 8 + 15, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn above_an_object_has_its_span_for_itself() {
+        for bytes in MAX_SHARED_BYTES + 1..=MAX_SMALL_BYTES {
+            let class = SizeClass::for_size(bytes).expect("a small size");
+            assert_eq!(class.bytes(), bytes.next_multiple_of(GRANULE_BYTES));
+            let info = class.info();
+            let span = info.span_granules as usize * GRANULE_BYTES;
+            assert_eq!((info.objects, span), (1, class.bytes()));
         }
     }
 

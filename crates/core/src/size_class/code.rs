@@ -5,8 +5,7 @@
 //! that is so from each granule's start, too, since spans are one granule or the size
 //! divides it; then a granule's code is the class's number. In the others the first
 //! granule of a span has the class's number, and each further one a code of its own
-//! for its place. (Above [`MAX_CODED_BYTES`] all have the class's number, which no
-//! address passes: `free` takes the slow path.)
+//! for its place.
 //!
 //! Always: an address in a granule passes by its code if and only if an object begins
 //! there, or could behind the last one. `n` is a multiple of `d` if and only if
@@ -15,9 +14,6 @@
 //! granule, and with k = 64 in a span, as the tests see.
 
 use super::{CLASS_COUNT, ClassInfo, FAST_TABLES, GRANULE_BYTES, SizeClass, classes};
-
-/// The largest objects whose granules have codes of their own, in bytes.
-pub const MAX_CODED_BYTES: usize = 128 << 10;
 
 /// How many codes there are: as many as a byte has.
 pub const CODE_COUNT: usize = 256;
@@ -75,19 +71,12 @@ const fn is_uniform(class: &ClassInfo) -> bool {
     class.span_granules == 1 || GRANULE_BYTES.is_multiple_of(class.bytes as usize)
 }
 
-const fn has_places(class: &ClassInfo) -> bool {
-    !is_uniform(class) && class.bytes as usize <= MAX_CODED_BYTES
-}
-
 pub(super) const fn first_checks() -> [u32; CODE_COUNT] {
     let classes = classes();
     let mut checks = [0; CODE_COUNT];
     let mut number = 1;
     while number < CLASS_COUNT {
-        let class = &classes[number];
-        if is_uniform(class) || has_places(class) {
-            checks[number] = (1_u64 << 32).div_ceil(class.bytes as u64) as u32;
-        }
+        checks[number] = (1_u64 << 32).div_ceil(classes[number].bytes as u64) as u32;
         number += 1;
     }
     checks
@@ -98,7 +87,7 @@ const fn further_codes() -> [u8; CLASS_COUNT] {
     let mut codes = [0; CLASS_COUNT];
     let (mut number, mut next) = (1, CLASS_COUNT);
     while number < CLASS_COUNT {
-        if has_places(&classes[number]) {
+        if !is_uniform(&classes[number]) {
             codes[number] = next as u8;
             next += classes[number].span_granules as usize - 1;
         }
@@ -121,8 +110,7 @@ const fn place_checks() -> [PlaceCheck; CODE_COUNT - CLASS_COUNT] {
     while number < CLASS_COUNT {
         let mut place = 1;
         while codes[number] != 0 && place < classes[number].span_granules as usize {
-            // A size with places is no power of two up to 64 KiB; 2⁶⁴ / 128 KiB is
-            // exact, and one too much is as good.
+            // Rounded up; exact for the powers of two.
             let multiplier = u64::MAX / classes[number].bytes as u64 + 1;
             let index = codes[number] as usize - CLASS_COUNT + place - 1;
             checks[index] = PlaceCheck {
@@ -145,13 +133,12 @@ mod tests {
     fn an_address_passes_where_an_object_begins_and_nowhere_else() {
         for class in SizeClass::all() {
             let info = class.info();
-            let coded = is_uniform(info) || has_places(info);
             for place in 0..info.span_granules as usize {
                 let code = code(class, place);
                 assert_eq!(class_of(code), class);
                 for offset in 0..GRANULE_BYTES {
                     let begins = (place * GRANULE_BYTES + offset).is_multiple_of(class.bytes());
-                    let expected = (coded && begins).then_some(class);
+                    let expected = begins.then_some(class);
                     assert_eq!(
                         class_at(code, offset as u16),
                         expected,

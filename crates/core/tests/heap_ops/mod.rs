@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use thmalloc_core::fatal::Call;
 use thmalloc_core::heap::HEAP;
 use thmalloc_core::os::PAGE_BYTES;
-use thmalloc_core::size_class::{MAX_SMALL_BYTES, SizeClass};
+use thmalloc_core::size_class::{CLASS_COUNT, MAX_SMALL_BYTES, SizeClass};
 
 /// The most that is live at once, so that a sequence fits small machines.
 const LIVE_LIMIT_BYTES: usize = 160 << 20;
@@ -151,7 +151,7 @@ impl Input<'_> {
         match kind % 8 {
             0..=1 => value % 1025,
             2 => {
-                let class = SizeClass::from_number((value % 97 + 1) as u8);
+                let class = SizeClass::from_number((value % (CLASS_COUNT - 1) + 1) as u8);
                 (class.bytes() + (value >> 8) % 3).saturating_sub(1)
             }
             3 => value % (40 << 10),

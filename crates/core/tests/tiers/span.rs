@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use thmalloc_core::fatal::Call;
 use thmalloc_core::metadata::Metadata;
 use thmalloc_core::os::PAGE_BYTES;
-use thmalloc_core::size_class::{GRANULE_SHIFT, SizeClass};
+use thmalloc_core::size_class::{CLASS_COUNT, GRANULE_SHIFT, SizeClass};
 use thmalloc_core::span::{INLINE_WORDS, Span, SpanKind};
 use thmalloc_core::sync::Field;
 
@@ -61,7 +61,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn classes() -> impl Strategy<Value = SizeClass> {
-    (0..97_usize).prop_map(|index| SizeClass::all().nth(index).expect("a class"))
+    (0..CLASS_COUNT - 1).prop_map(|index| SizeClass::all().nth(index).expect("a class"))
 }
 
 /// The truth: free indices, and how many were ever handed out.

@@ -2,14 +2,15 @@
 
 use proptest::prelude::*;
 use thmalloc_core::metadata::Metadata;
-use thmalloc_core::size_class::{MAX_BATCH, SizeClass};
+use thmalloc_core::size_class::{CLASS_COUNT, MAX_BATCH, SizeClass};
 use thmalloc_core::transfer_cache::TransferCache;
 
 use crate::cases;
 
 #[test]
 fn what_went_in_comes_out_once_the_last_first() {
-    let classes = (0..97_usize).prop_map(|index| SizeClass::all().nth(index).expect("a class"));
+    let classes =
+        (0..CLASS_COUNT - 1).prop_map(|index| SizeClass::all().nth(index).expect("a class"));
     let step = (any::<bool>(), 1..=MAX_BATCH);
     let steps = proptest::collection::vec(step, 1..100);
     proptest!(cases(300), |(class in classes, steps in steps)| {
