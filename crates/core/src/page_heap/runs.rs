@@ -91,19 +91,8 @@ impl FreeRuns {
     /// dirty.
     pub fn take(&mut self, map: &PageMap, count: usize, align: usize) -> Option<(usize, usize)> {
         let (head, start) = self.find(map, count, align)?;
-        let (run_start, length) = (head.start(), head.run.get() as usize);
-        let dirty = head.dirty_run.get() as usize;
-        self.remove(map, head);
-        let lead = (start - run_start) / REGION_BYTES;
-        if lead != 0 {
-            self.insert(map, run_start, lead, dirty.min(lead));
-        }
-        let rest = length - lead - count;
-        if rest != 0 {
-            let end = start + count * REGION_BYTES;
-            self.insert(map, end, rest, dirty.saturating_sub(lead + count));
-        }
-        Some((start, dirty.saturating_sub(lead).min(count)))
+        let lead = (start - head.start()) / REGION_BYTES;
+        Some(self.cut(map, head, lead, count))
     }
 
     /// A run that has `count` regions at a multiple of `align` regions, and where: of
@@ -148,17 +137,11 @@ impl FreeRuns {
         let head = map
             .region_of(start)
             .filter(|region| region.kind() == RegionKind::Free)?;
-        let length = head.run.get() as usize;
-        if length < count {
+        if (head.run.get() as usize) < count {
             return None;
         }
-        let dirty = head.dirty_run.get() as usize;
-        self.remove(map, head);
-        if length != count {
-            let end = start + count * REGION_BYTES;
-            self.insert(map, end, length - count, dirty.saturating_sub(count));
-        }
-        Some(dirty.min(count))
+        let (_, dirty) = self.cut(map, head, 0, count);
+        Some(dirty)
     }
 
     /// May any region hold memory of the system's?
@@ -171,7 +154,8 @@ impl FreeRuns {
     /// added again as clean.
     pub fn take_dirty(&mut self, map: &PageMap) -> Option<usize> {
         let head = self.dirty.iter().rev().find_map(List::first)?;
-        Some(self.take_one(map, head, head.dirty_run.get() as usize - 1))
+        let last = head.dirty_run.get() as usize - 1;
+        Some(self.cut(map, head, last, 1).0)
     }
 
     /// Takes one of those regions that are `fit`, of one of the shortest runs, if
@@ -191,23 +175,31 @@ impl FreeRuns {
             regions.find(|&(head, index)| fit(at(head, index)))
         };
         let (head, index) = found?;
-        Some(self.take_one(map, head, index))
+        Some(self.cut(map, head, index, 1).0)
     }
 
-    /// Takes a region out of the dirty part of a run; its address.
-    fn take_one(&mut self, map: &PageMap, head: &'static Region, index: usize) -> usize {
+    /// Takes `count` regions, from the one numbered `first` of a run on; the others stay
+    /// free. Returns the address of that one, and how many, from it on, may be dirty.
+    fn cut(
+        &mut self,
+        map: &PageMap,
+        head: &'static Region,
+        first: usize,
+        count: usize,
+    ) -> (usize, usize) {
         let (start, length) = (head.start(), head.run.get() as usize);
         let dirty = head.dirty_run.get() as usize;
         self.remove(map, head);
-        if index != 0 {
-            self.insert(map, start, index, index);
+        if first != 0 {
+            self.insert(map, start, first, dirty.min(first));
         }
-        let taken = start + index * REGION_BYTES;
-        let rest = length - index - 1;
+        let taken = start + first * REGION_BYTES;
+        let rest = length - first - count;
         if rest != 0 {
-            self.insert(map, taken + REGION_BYTES, rest, dirty - index - 1);
+            let end = taken + count * REGION_BYTES;
+            self.insert(map, end, rest, dirty.saturating_sub(first + count));
         }
-        taken
+        (taken, dirty.saturating_sub(first).min(count))
     }
 
     /// Takes any whole run.
