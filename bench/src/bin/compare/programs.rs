@@ -14,7 +14,7 @@ use thmalloc_bench::build;
 use crate::redis;
 
 /// Every program: its name and what it does.
-pub const ALL: [(&str, &str); 12] = [
+pub const ALL: [(&str, &str); 13] = [
     ("lua", "tables of strings and records"),
     ("python", "JSON, a tree, words; PYTHONMALLOC=malloc"),
     ("perl", "hashes of arrays, patterns, sorting"),
@@ -23,6 +23,7 @@ pub const ALL: [(&str, &str); 12] = [
     ("minisat", "a random formula of 3 literals each"),
     ("z3", "equations over integers and bit vectors"),
     ("cc1", "gcc's compiler over 300 functions, with -O2"),
+    ("rustc", "Rust's compiler over a library of 16 types"),
     (
         "ghostscript",
         "two hundred pages of text and curves to a bitmap",
@@ -46,6 +47,8 @@ fn needs(name: &str) -> &'static [(&'static str, &'static str)] {
         "minisat" => &[("/usr/bin/minisat", "minisat")],
         "z3" => &[("/usr/bin/z3", "z3")],
         "cc1" => &[("/usr/bin/gcc", "gcc")],
+        // Debian's: the one that Rust's project gives out has an allocator of its own.
+        "rustc" => &[("/usr/bin/rustc", "rustc")],
         "ghostscript" => &[("/usr/bin/gs", "ghostscript")],
         "rocksdb" => &[("/usr/bin/db_bench", "rocksdb-tools")],
         redis::NAME => &[
@@ -108,6 +111,7 @@ pub fn command(name: &str, directory: &Path) -> Command {
             command.args(["-quiet", "-O2", "load.c", "-o", "/dev/null"]);
             return command;
         }
+        "rustc" => command.args(["--edition=2021", "--crate-type=rlib", "load.rs"]),
         "ghostscript" => command.args([
             "-q",
             "-dBATCH",
@@ -141,6 +145,7 @@ pub fn prepare(directory: &Path) -> io::Result<()> {
     write("load.cnf", formula())?;
     write("load.smt2", equations())?;
     write("load.c", source())?;
+    write("load.rs", types())?;
     write("load.ps", pages())
 }
 
@@ -247,6 +252,40 @@ fn source() -> String {
             } else {
                 String::new()
             },
+        );
+    }
+    text
+}
+
+fn types() -> String {
+    let mut text = String::from("use std::collections::HashMap;\n");
+    for n in 0..16 {
+        let before = n - i32::from(n % 8 != 0);
+        let _ = writeln!(
+            text,
+            "#[derive(Clone, Debug, PartialEq)]\n\
+             pub struct S{n} {{ id: u32, name: String, values: Vec<u64>, \
+             inner: Option<Box<S{before}>> }}\n\
+             impl S{n} {{\n\
+             \tpub fn total(&self) -> u64 {{\n\
+             \t\tlet own = self.values.iter().map(|v| v ^ u64::from(self.id));\n\
+             \t\town.filter(|v| v % {} != 1).sum::<u64>() + {n}\n\
+             \t}}\n\
+             \tpub fn by_name<'a>(all: &'a [Self], map: &mut HashMap<&'a str, Vec<&'a Self>>) {{\n\
+             \t\tfor one in all {{ map.entry(&one.name).or_default().push(one); }}\n\
+             \t}}\n\
+             \tpub fn parse(text: &str) -> Result<Self, String> {{\n\
+             \t\tlet mut words = text.split('{}');\n\
+             \t\tlet id = words.next().ok_or(\"nothing\")?;\n\
+             \t\tlet id = id.parse().map_err(|e| format!(\"{{id}}: {{e}}\"))?;\n\
+             \t\tlet name = words.next().unwrap_or(\"{n}\").to_string();\n\
+             \t\tlet mut values: Vec<u64> = words.filter_map(|w| w.parse().ok()).collect();\n\
+             \t\tvalues.sort_by_key(|v| v % {});\n\
+             \t\tOk(Self {{ id, name, values, inner: None }})\n\
+             \t}}\n}}",
+            n % 5 + 2,
+            if n % 2 == 0 { ',' } else { ' ' },
+            n + 3,
         );
     }
     text
