@@ -2,7 +2,8 @@
  * things up; and those that are not allowed to start its thread at all.
  *
  * usage: scavenger_process fork | fork-of-worker | daemon | exec | exec-of-worker
- *        | ran | close | root DIRECTORY | namespaces | refused | nproc
+ *        | ran | close | root DIRECTORY | namespaces | refused | swings
+ *        | nproc
  */
 #include "scavenger_crew.h"
 #include "robust_filter.h"
@@ -246,6 +247,25 @@ static void no_more_threads_are_allowed_for_a_while(void)
     end_crew();
 }
 
+/* Not fork, as libc has it. */
+static void refuse_threads(int number)
+{
+    REQUIRE(refuse(SYS_clone3, EPERM) == 0);
+}
+
+/* A child's load is its own: what the parent's swings want again does not stay there. */
+static void a_child_of_one_that_swings_is_alone(void)
+{
+    start_crew();
+    for (int i = 0; i < CREW; i++)
+        send(i, refuse_threads);
+    refuse_threads(0);
+    for (int i = 0; i < 6; i++)
+        send_all(burst);
+    in_a_child(work_alone);
+    end_crew();
+}
+
 int main(int count, char **arguments)
 {
     const char *what = count > 1 ? arguments[1] : "";
@@ -270,6 +290,8 @@ int main(int count, char **arguments)
         a_child_is_alone_for_those_who_insist();
     else if (strcmp(what, "refused") == 0)
         clone_is_refused();
+    else if (strcmp(what, "swings") == 0)
+        a_child_of_one_that_swings_is_alone();
     else if (strcmp(what, "nproc") == 0)
         no_more_threads_are_allowed_for_a_while();
     else

@@ -7,7 +7,9 @@ enum { LIMIT = 300000, BATCH = 128 };
 static void check_one(const void *object, size_t size) {
     size_t usable = malloc_usable_size((void *)object);
     size_t alignment = size <= 8 ? 8 : 16;
-    size_t most = size <= 256 * KIB ? size + size / 8 + 16 : size + PAGE;
+    size_t most = size <= 96 * KIB    ? size + size / 8 + 16
+                  : size <= 256 * KIB ? (size + 64 * KIB - 1) / (64 * KIB) * (64 * KIB)
+                                      : size + PAGE;
     CHECK(object != NULL, "size %zu", size);
     CHECK((uintptr_t)object % alignment == 0, "size %zu at %p", size, object);
     CHECK(usable >= size, "size %zu, usable %zu", size, usable);

@@ -53,6 +53,17 @@ struct Standstill {
     samples: usize,
 }
 
+impl Standstill {
+    /// Nothing was given back yet.
+    const fn new() -> Self {
+        Self {
+            allowance: Allowance::new(),
+            unpinning: Unpinning::new(),
+            samples: 0,
+        }
+    }
+}
+
 /// All tiers of a heap. What every process writes stands first, in few pages; each
 /// class has its own place in those behind. All of it is zero at first, so that what is
 /// never written to takes no memory (`tests/tests/startup.rs`).
@@ -85,14 +96,7 @@ impl Heap {
             started: Once::new(),
             has_oversized: AtomicBool::new(false),
             growth_hand: AtomicUsize::new(0),
-            standstill: Mutex::new(
-                Rank::Heap,
-                Standstill {
-                    allowance: Allowance::new(),
-                    unpinning: Unpinning::new(),
-                    samples: 0,
-                },
-            ),
+            standstill: Mutex::new(Rank::Heap, Standstill::new()),
             scavenger: Scavenger::new(),
             schedule: Schedule::new(),
             caches: CpuCaches::new(),

@@ -122,6 +122,14 @@ fn a_child_with_one_thread_keeps_to_one() {
 }
 
 #[test]
+fn a_child_does_not_keep_what_its_parent_wants_again() {
+    process(
+        "a_child_does_not_keep_what_its_parent_wants_again",
+        &["swings"],
+    );
+}
+
+#[test]
 fn a_process_that_may_not_start_it_gives_back_in_line() {
     let test = "a_process_that_may_not_start_it_gives_back_in_line";
     process(test, &["refused"]);

@@ -18,7 +18,7 @@
 //! others may allocate.
 #![allow(unsafe_code)] // Locks without guards.
 
-use super::HEAP;
+use super::{HEAP, Standstill};
 use crate::os;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -69,6 +69,8 @@ extern "C" fn in_child() {
     if HELD.load(Ordering::Relaxed) {
         unlock();
         os::reset_streams();
+        // The child has a load of its own.
+        *HEAP.standstill.lock() = Standstill::new();
         HEAP.scavenger.reset_after_fork();
         HEAP.schedule.reset_after_fork();
     }

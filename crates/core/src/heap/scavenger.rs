@@ -265,6 +265,9 @@ impl Scavenger {
         self.sleep.store(AWAKE, Ordering::Relaxed);
         self.pause.store(0, Ordering::Relaxed);
         self.number.store(0, Ordering::Relaxed);
+        self.freed_bytes.store(0, Ordering::Relaxed);
+        self.freed_objects.store(0, Ordering::Relaxed);
+        self.look_bytes.store(0, Ordering::Relaxed);
         // Whoever was at a request is not here.
         let served = self.served.load(Ordering::Relaxed);
         self.claimed.store(served, Ordering::Relaxed);
