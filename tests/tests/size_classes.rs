@@ -95,7 +95,7 @@ fn an_object_wastes_at_most_15_bytes_an_eighth_or_a_third() {
             let waste = bytes.checked_sub(size).expect("the size fits");
             let bound = match size {
                 ..=128 => 15,
-                ..=98_304 => bytes / 8,
+                129..=98_304 => bytes / 8,
                 _ => bytes / 3,
             };
             assert!(waste <= bound, "{size} bytes in an object of {bytes}");

@@ -37,7 +37,7 @@ fn no_shared_span_and_none_of_its_objects_wastes_more_than_an_eighth() {
         let unused = span - info.objects as usize * class.bytes();
         let most = match class.bytes() {
             ..=128 => 1.0,
-            ..=MAX_SHARED_BYTES => 0.125,
+            129..=MAX_SHARED_BYTES => 0.125,
             _ => 0.334,
         };
         assert!(waste <= most, "{class:?}");
