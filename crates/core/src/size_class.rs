@@ -291,12 +291,9 @@ const fn classes() -> [ClassInfo; CLASS_COUNT] {
     classes
 }
 
-/// The fewest granules of which at most 1/8 stays unused at the span's end (pages there
-/// are never touched); above [`MAX_SHARED_BYTES`], those of one object.
+/// The fewest granules of which at most 1/8 stays unused at the span's end. (Pages there
+/// are never touched.)
 const fn span_granules(bytes: usize) -> usize {
-    if bytes > MAX_SHARED_BYTES {
-        return bytes / GRANULE_BYTES;
-    }
     let mut granules = 1;
     loop {
         let span = granules * GRANULE_BYTES;
