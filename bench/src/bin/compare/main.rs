@@ -2,8 +2,8 @@
 //! workload on each, and shows time and peak memory against the best of them.
 //!
 //! `peers` and `allocators` build the libraries; `catalogue`, `programs`,
-//! `redis` and `globals` know what is run, `process` and `calls` how; `results`
-//! sets figures in relation; `bars`, `report` and `chart` show them.
+//! `redis` and `globals` know what is run, `process` and `calls` how; `results` and
+//! `held_out` set figures in relation; `bars`, `report` and `chart` show them.
 
 mod allocators;
 mod bars;
@@ -11,6 +11,7 @@ mod calls;
 mod catalogue;
 mod chart;
 mod globals;
+mod held_out;
 mod peers;
 mod plan;
 mod process;
@@ -21,7 +22,7 @@ mod results;
 mod scaling;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -102,6 +103,14 @@ fn meaningful(words: impl Iterator<Item = String>) -> Vec<String> {
     kept
 }
 
+/// The rounds that stand in a directory already: none where nothing was written yet.
+fn there(out: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(out.join("benchmarks.csv")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
+}
+
 /// Compares what was asked for; whether all bars hold.
 fn compare(arguments: &Arguments) -> io::Result<bool> {
     if arguments.rounds == 0 && !(arguments.calls && arguments.add) {
@@ -155,6 +164,14 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         }
         return Ok(scaling.rows().iter().all(|row| row.holds));
     }
+    let writes = !arguments.no_files && !arguments.itself;
+    if writes {
+        std::fs::create_dir_all(&out)?;
+    }
+    let there = match arguments.add {
+        true => there(&out)?,
+        false => String::new(),
+    };
     let directory = guard::Directory::in_memory("compare")?;
     if workloads.iter().any(|workload| workload.kind == Kind::Real) {
         programs::prepare(directory.path())?;
@@ -164,13 +181,11 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         plan::count_calls(&mut results, &allocators, directory.path())?;
     }
     if arguments.add {
-        let there = std::fs::read_to_string(out.join("benchmarks.csv"))?;
         results.keep(&there, &catalogue::all(), &allocators::names());
     }
     let rows = bars::rows(&results);
     print!("{}", report::text(&results, &rows));
-    if !arguments.no_files && !arguments.itself {
-        std::fs::create_dir_all(&out)?;
+    if writes {
         chart::draw(&results, &out)?;
         std::fs::write(out.join("benchmarks.csv"), results.csv())?;
         let words = meaningful(std::env::args().skip(1));
@@ -186,4 +201,19 @@ fn compare(arguments: &Arguments) -> io::Result<bool> {
         );
     }
     Ok(rows.iter().all(|row| row.holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_can_be_added_where_nothing_was_written_yet() {
+        let directory = guard::Directory::in_memory("compare-there").expect("a directory");
+        assert_eq!(there(directory.path()).expect("none"), "");
+        std::fs::write(directory.path().join("benchmarks.csv"), "rounds").expect("a file");
+        assert_eq!(there(directory.path()).expect("some"), "rounds");
+        std::fs::write(directory.path().join("benchmarks.csv"), [0xff]).expect("a file");
+        assert!(there(directory.path()).is_err(), "no text");
+    }
 }

@@ -74,6 +74,13 @@ fn main() -> ExitCode {
 /// Measures what was asked for; whether all bars hold.
 fn measure(arguments: &Arguments) -> io::Result<bool> {
     plan::check_names(&arguments.only)?;
+    let directory = match &arguments.out {
+        Some(directory) => directory.clone(),
+        None => thmalloc_bench::build::root().join("docs"),
+    };
+    if !arguments.no_files {
+        std::fs::create_dir_all(&directory)?;
+    }
     guard::on_signals()?;
     let built = build::all(arguments.library.clone())?;
     let (present, missing): (Vec<_>, Vec<_>) = allocators::all(&built.library)
@@ -95,11 +102,6 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let rows = bars::rows(&results);
     print!("{}", report::text(&results, &rows));
     if !arguments.no_files {
-        let directory = match &arguments.out {
-            Some(directory) => directory.clone(),
-            None => thmalloc_bench::build::root().join("docs"),
-        };
-        std::fs::create_dir_all(&directory)?;
         chart::draw(&results, &directory)?;
         std::fs::write(
             directory.join("memory-returns.csv"),
