@@ -60,14 +60,19 @@ static void work_with_threads(void)
     check_heap();
 }
 
-/* One thread, and no other comes, however much it allocates. */
-static void work_alone(void)
+static void swing_alone(void)
 {
-    begin();
     for (int i = 0; i < CREW; i++)
         fill(i);
     for (int i = 0; i < CREW; i++)
         empty(i);
+}
+
+/* One thread, and no other comes, however much it allocates. */
+static void work_alone(void)
+{
+    begin();
+    swing_alone();
     REQUIRE(threads().count == 1);
     size_t now = rss_anon();
     if (now > begun + BOUND_IN_LINE)
@@ -256,6 +261,10 @@ static void refuse_threads(int number)
 /* A child's load is its own: what the parent's swings want again does not stay there. */
 static void a_child_of_one_that_swings_is_alone(void)
 {
+    begin();
+    for (int i = 0; i < 6; i++)
+        swing_alone();
+    in_a_child(work_alone);
     start_crew();
     for (int i = 0; i < CREW; i++)
         send(i, refuse_threads);

@@ -18,7 +18,7 @@
 //! others may allocate.
 #![allow(unsafe_code)] // Locks without guards.
 
-use super::{HEAP, Standstill};
+use super::HEAP;
 use crate::os;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,16 +64,16 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    // Where there was one thread, it goes on as it was, and the scavenger's was
-    // not there: no page of the parent's is to be copied for that.
     if HELD.load(Ordering::Relaxed) {
         unlock();
         os::reset_streams();
-        // The child has a load of its own.
-        *HEAP.standstill.lock() = Standstill::new();
         HEAP.scavenger.reset_after_fork();
         HEAP.schedule.reset_after_fork();
     }
+    // Where there was one thread, it goes on as it was, and the scavenger's was not
+    // there: a process in which nobody has looked yet has nothing to put right, and
+    // writes to no page of its parent's.
+    HEAP.scavenger.forget_load();
 }
 
 fn unlock() {

@@ -5,7 +5,7 @@
 //! stay is [`Allowance`](crate::demand::Allowance)'s.
 //! Lock: `standstill`; those of the tiers, one at a time.
 
-use super::Heap;
+use super::{Heap, Standstill};
 use crate::demand::{ALLOWANCE_BYTES, Look};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Released;
@@ -59,6 +59,9 @@ impl Heap {
     /// A look. Returns when to look next, and whether memory was given back after this.
     fn look_in_line(&self, freed: usize) -> (Look, bool) {
         let mut still = self.standstill.lock();
+        if self.scavenger.takes_over() {
+            *still = Standstill::new();
+        }
         still.unpinning.note_freed(freed);
         let before = self.unused();
         let now = os::now();

@@ -100,6 +100,8 @@ pub struct Scavenger {
     /// How many of either pass until somebody looks next; 0: nobody has yet.
     look_bytes: AtomicUsize,
     look_objects: AtomicUsize,
+    /// What is remembered of looks is the parent's.
+    inherits: AtomicBool,
     /// Slow allocations to pass before the next start.
     pause: AtomicU32,
     /// How long unused memory waits, in nanoseconds.
@@ -145,6 +147,7 @@ impl Scavenger {
             freed_objects: AtomicUsize::new(0),
             look_bytes: AtomicUsize::new(0),
             look_objects: AtomicUsize::new(0),
+            inherits: AtomicBool::new(false),
             pause: AtomicU32::new(0),
             delay: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -265,9 +268,6 @@ impl Scavenger {
         self.sleep.store(AWAKE, Ordering::Relaxed);
         self.pause.store(0, Ordering::Relaxed);
         self.number.store(0, Ordering::Relaxed);
-        self.freed_bytes.store(0, Ordering::Relaxed);
-        self.freed_objects.store(0, Ordering::Relaxed);
-        self.look_bytes.store(0, Ordering::Relaxed);
         // Whoever was at a request is not here.
         let served = self.served.load(Ordering::Relaxed);
         self.claimed.store(served, Ordering::Relaxed);
@@ -275,6 +275,29 @@ impl Scavenger {
             let watching = os::watch_this_thread();
             self.watching.store(watching, Ordering::Relaxed);
         }
+    }
+
+    /// In the child of a fork: what its parent's load wants again says nothing of its
+    /// own. Takes no lock: a handler of a signal may have forked amid a look.
+    pub fn forget_load(&self) {
+        // Relaxed, all: one thread is left.
+        if self.look_bytes.load(Ordering::Relaxed) != 0 {
+            self.freed_bytes.store(0, Ordering::Relaxed);
+            self.freed_objects.store(0, Ordering::Relaxed);
+            self.look_bytes.store(0, Ordering::Relaxed);
+            self.inherits.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Is what is remembered of looks the parent's? It is so once: the caller forgets
+    /// it, and has the lock that it stands in.
+    pub(super) fn takes_over(&self) -> bool {
+        // Relaxed, both: set before there was a second thread.
+        let inherits = self.inherits.load(Ordering::Relaxed);
+        if inherits {
+            self.inherits.store(false, Ordering::Relaxed);
+        }
+        inherits
     }
 
     /// Is it time to start a thread? Called by slow allocations.
@@ -428,6 +451,8 @@ impl Heap {
                 if let Some(freed) = self.scavenger.note_freed(bytes, objects)
                     && (os::is_single_threaded() || !is_small(&self.pages))
                 {
+                    // From here on, a child has something to forget.
+                    self.scavenger.set_look(FIRST_LOOK);
                     let next = self.release_in_line(freed);
                     self.scavenger.set_look(next);
                 }
