@@ -130,8 +130,11 @@ static void vast(size_t gibibytes)
             /* To more and to less, without touching it either. */
             object = realloc(object, size + (1 << 30));
             REQUIRE(object && object[0] == 3 && object[size - 1] == 9);
+            long held = resident_kib();
             object = realloc(object, size / 2);
             REQUIRE(object && object[0] == 3 && object[size / 8 * 3] == 3);
+            if (resident_kib() > held + (8 << 10))
+                fail("what was given up holds %ld KiB", resident_kib() - held);
         }
         free(object);
         check_heap();

@@ -1,6 +1,6 @@
 /* Free memory that lies apart serves a longer object: its pages move there, so that
  * none is faulted in while those lie idle; nobody else's change; what is to be
- * zero is; what is locked stays locked.
+ * zero is; what is locked stays locked; what has several mappings is whole.
  *
  * usage: surface_scattered [refused]   refused: the system moves no pages
  */
@@ -123,6 +123,64 @@ static void what_is_locked_stays_locked(void) {
     munlockall();
 }
 
+/* Bytes of mappings whose flags say that they are locked. */
+static size_t locked_bytes(void) {
+    char line[512];
+    size_t size = 0, sum = 0;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    CHECK(maps, "smaps");
+    while (fgets(line, sizeof line, maps)) {
+        sscanf(line, "Size: %zu", &size);
+        if (!strncmp(line, "VmFlags:", 8) && strstr(line, " lo"))
+            sum += size * KIB;
+    }
+    fclose(maps);
+    return sum;
+}
+
+/* What a process has locked of what it has, while others of its mappings are not, stays
+ * locked: the pages of free neighbours do not move, nor those of one that grows. */
+static void what_was_locked_stays_locked(void) {
+    free_some_that_lie_apart();
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT) != 0)
+        return;
+    size_t before = locked_bytes();
+    size_t *object = malloc(APART * SIZE);
+    stamp_pages(object, 0, APART * SIZE, (size_t)96 << 32);
+    CHECK(locked_bytes() >= before, "%zu KiB are locked, %zu KiB before",
+          locked_bytes() / KIB, before / KIB);
+    free(object);
+    the_others_are_as_they_were();
+    munlockall();
+    /* One of two neighbours grows. */
+    size_t *first = malloc(SIZE), *second = malloc(SIZE);
+    stamp_pages(first, 0, SIZE, (size_t)95 << 32);
+    stamp_pages(second, 0, SIZE, (size_t)94 << 32);
+    if (mlock(first, SIZE) != 0 || mlock(second, SIZE) != 0)
+        return;
+    before = locked_bytes();
+    first = realloc(first, 4 * SIZE);
+    check_pages(first, SIZE, (size_t)95 << 32, "that grew");
+    CHECK(locked_bytes() >= before, "%zu KiB are locked, %zu KiB before",
+          locked_bytes() / KIB, before / KIB);
+    check_pages(second, SIZE, (size_t)94 << 32, "beside it");
+    free(first);
+    free(second);
+    munlockall();
+}
+
+/* Advice splits a mapping: the pages of an object that has several do not move, or only
+ * some of them might. */
+static void what_has_several_mappings_stays_whole(void) {
+    size_t *object = malloc(2 * SIZE), *behind = malloc(SIZE);
+    stamp_pages(object, 0, 2 * SIZE, (size_t)93 << 32);
+    CHECK(madvise((char *)object + 3 * PAGE, SIZE, MADV_DONTFORK) == 0, "advice");
+    object = realloc(object, 4 * SIZE);
+    check_pages(object, 2 * SIZE, (size_t)93 << 32, "of several mappings");
+    free(object);
+    free(behind);
+}
+
 int main(int count, char **arguments) {
     int refused = count > 1 && strcmp(arguments[1], "refused") == 0;
     without_huge_pages();
@@ -132,5 +190,7 @@ int main(int count, char **arguments) {
         what_moved_leaves_zeros();
     }
     what_is_locked_stays_locked();
+    what_was_locked_stays_locked();
+    what_has_several_mappings_stays_whole();
     return finish();
 }

@@ -125,6 +125,13 @@ fn mmap_refused_gives_enomem_and_freed_memory_serves_again() {
 }
 
 #[test]
+fn free_memory_that_cannot_be_unmapped_is_not_lost() {
+    let program: &Path = &compile("robust_mappings.c", &[]);
+    passes_in_both_modes(Build::Release, program, &[]);
+    passes_in_both_modes(Build::Checked, program, &[]);
+}
+
+#[test]
 fn mmap_refused_to_one_thread_lets_it_use_what_others_free() {
     refused_while_running(&["one-thread"]);
 }

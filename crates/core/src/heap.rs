@@ -403,6 +403,10 @@ impl Heap {
     fn class_or_span_by_map(&self, address: usize, call: Call) -> Result<SizeClass, &'static Span> {
         let span = self.span_or_die(address, call);
         if span.kind() != SpanKind::Small {
+            if span.large_bytes() == 0 {
+                // No object: free memory that is being given back, or lends its pages.
+                fatal::already_free(call, address);
+            }
             return Err(span);
         }
         self.check_small(span, address, call);

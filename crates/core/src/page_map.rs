@@ -244,11 +244,11 @@ impl PageMap {
             os::do_not_dump(table, granules);
             let base = (first_region + above).saturating_sub(covered);
             let base = base & !(PIECE_HEAP_BYTES - 1);
-            // Relaxed: the first allocation is not over; other threads get at
-            // the window through what start-up publishes.
+            // Relaxed: published by what follows.
             self.window_base.store(base, Ordering::Relaxed);
             self.table.store(table.cast(), Ordering::Relaxed);
-            self.window_granules.store(granules, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `window`.
+            self.window_granules.store(granules, Ordering::Release);
             return;
         }
     }
@@ -286,10 +286,12 @@ impl PageMap {
     /// The class table's window; of no granules where there is none.
     #[inline(always)]
     pub fn window(&self) -> Window {
-        // Relaxed: see `reserve_window`.
+        // Acquire: pairs with the Release in `reserve_window`: who sees the window's length
+        // sees where it is, which never changes.
+        let granules = self.window_granules.load(Ordering::Acquire);
         Window {
             base: self.window_base.load(Ordering::Relaxed),
-            granules: self.window_granules.load(Ordering::Relaxed),
+            granules,
             table: self.table.load(Ordering::Relaxed).cast(),
         }
     }

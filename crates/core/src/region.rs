@@ -187,6 +187,15 @@ impl Region {
         count
     }
 
+    /// The first page that was not touched; the first of all, if there is none.
+    pub fn clean_page(&self) -> usize {
+        let mut words = self.touched.iter().enumerate();
+        let clean = words.find(|(_, word)| word.get() != u64::MAX);
+        clean.map_or(0, |(index, word)| {
+            index * 64 + word.get().trailing_ones() as usize
+        })
+    }
+
     /// May any page of a granule that is not in use hold something?
     pub fn has_touched_hole(&self) -> bool {
         const GRANULES: usize = 64 / GRANULE_PAGES;

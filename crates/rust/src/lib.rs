@@ -10,6 +10,10 @@
 //!
 //! Linking this crate exports no C symbol: `malloc` stays the system's, for the
 //! C code of the program. Linux on x86-64 with glibc.
+//!
+//! A shared library with this allocator in it must never be unloaded: libc calls its
+//! handlers of fork, and the kernel reads its notes. Link it with `-z nodelete`
+//! (`println!("cargo::rustc-link-arg-cdylib=-Wl,-z,nodelete")` in its `build.rs`).
 #![cfg_attr(not(test), no_std)]
 #![allow(unsafe_code)] // Implements an unsafe trait.
 

@@ -69,9 +69,9 @@ impl CentralFreeList {
         self.state.lock().look()
     }
 
-    /// All spans are about to be looked at.
-    pub fn set_unchanged(&self) {
-        self.state.lock().changed = false;
+    /// All spans are about to be looked at, or not all of them were.
+    pub fn set_changed(&self, changed: bool) {
+        self.state.lock().changed = changed;
     }
 
     /// As [`CentralFreeList::put`], for objects that were idle in a cache. If
@@ -148,8 +148,8 @@ fn set_released_pages(map: &PageMap, span: &Span, pages: &PageSet) {
 }
 
 fn decommit(start: usize, bytes: usize) -> bool {
-    // SAFETY: all objects on these pages are free and reserved, so nobody has
-    // or gets one.
+    // SAFETY: all objects on these pages are free and reserved, so nobody has or gets
+    // one; where no object stands on them, the span is held, so they stay its own.
     unsafe { os::decommit(core::ptr::with_exposed_provenance_mut(start), bytes) }
 }
 
@@ -172,8 +172,9 @@ impl State {
 
     /// Reserves the pages of a span that hold no live object.
     fn reserve(&mut self, map: &PageMap, class: SizeClass, span: &'static Span) -> Option<PageSet> {
-        // It may have changed since the caller looked.
-        if span.kind() != SpanKind::Small || span.class() != class {
+        // It may have changed since the caller looked; who looked as it changed saw no class,
+        // whose lock guards nothing.
+        if span.kind() != SpanKind::Small || span.class() != class || class == SizeClass::NONE {
             return None;
         }
         span.set_unchanged();

@@ -9,8 +9,8 @@ use crate::region::{REGION_BYTES, REGION_GRANULES};
 use crate::size_class::{GRANULE_BYTES, MAX_SMALL_BYTES};
 use crate::span::Span;
 
-/// A large object from this size on is given back to the system when it is
-/// freed: how much of it the program has touched is not known, and a table of
+/// A large object from this size on, or a part of one, is given back to the system when
+/// it is freed: how much of it the program has touched is not known, and a table of
 /// a TiB may be nearly empty.
 const KEEP_BYTES: usize = 1 << 30;
 
@@ -49,7 +49,7 @@ impl Heap {
         };
         let span = allocate().or_else(|error| {
             // What no system has, no giving back helps to get.
-            if bytes >= HOPELESS_BYTES {
+            if bytes.max(align * GRANULE_BYTES) >= HOPELESS_BYTES {
                 return Err(error);
             }
             self.reclaim_and_retry(allocate)
@@ -142,8 +142,12 @@ impl Heap {
             return false;
         }
         if usable < old {
-            let given_up = span.start() + usable;
-            self.pages.touch(&self.map, given_up, old - usable);
+            let (given_up, bytes) = (span.start() + usable, old - usable);
+            if bytes >= KEEP_BYTES && decommit(given_up, bytes) {
+                self.pages.totals().note_released(bytes / PAGE_BYTES);
+            } else {
+                self.pages.touch(&self.map, given_up, bytes);
+            }
         }
         if granules < old_granules {
             self.pages.shrink(&self.map, span, granules);

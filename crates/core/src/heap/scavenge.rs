@@ -4,7 +4,8 @@
 //! Always: what is out of the books between two sections of a lock (a region,
 //! a hole, objects reserved on a page) is so under `standstill`, one piece at a
 //! time. So fork, which takes that lock first, copies none of it, and waits for
-//! one system call on half a MiB at most.
+//! the system calls of one piece (2 MiB at most), or for the caches of all CPUs to be
+//! emptied.
 //! Lock: `standstill`; those of the tiers, one at a time.
 
 use core::mem::offset_of;
@@ -15,7 +16,7 @@ use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
-use crate::size_class::{CLASS_COUNT, SizeClass};
+use crate::size_class::{CLASS_COUNT, SizeClass, set_of};
 use crate::span::{Span, SpanKind};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -239,11 +240,14 @@ impl Heap {
         if !done && now < turns.next_sweep {
             return false;
         }
-        for class in SizeClass::all() {
-            if sweeps[class.number()] == Sweep::All {
-                self.central[class.number()].set_unchanged();
+        let whole = set_of(SizeClass::all().filter(|class| sweeps[class.number()] == Sweep::All));
+        let note_changed = |changed: bool| {
+            for class in SizeClass::all().filter(|class| whole >> class.number() & 1 != 0) {
+                self.central[class.number()].set_changed(changed);
             }
-        }
+        };
+        note_changed(false);
+        let mut refused = false;
         let spans = self.each_changed_span(|span, class| {
             let sweep = &mut sweeps[class.number()];
             match *sweep {
@@ -259,8 +263,12 @@ impl Heap {
                     more => Sweep::Sparse(more),
                 };
             }
-            !released.refused
+            refused = released.refused;
+            !refused
         });
+        if refused {
+            note_changed(true);
+        }
         turns.next_sweep = now + spans as u64 * SWEEP_PAUSE;
         done
     }
@@ -275,9 +283,9 @@ impl Heap {
             return true;
         }
         let mut released = self.release_runs(in_runs);
-        if !released.refused {
-            released.add(self.release_holes(in_holes));
-        }
+        // What the system refuses there, a piece that the program has locked, says nothing
+        // of others.
+        released.add(self.release_holes(in_holes));
         in_demand && !released.refused
     }
 
@@ -322,9 +330,7 @@ impl Heap {
     /// Gives all free pages back.
     pub(super) fn release_free(&self) -> Released {
         let mut released = self.release_runs(usize::MAX);
-        if !released.refused {
-            released.add(self.release_holes(usize::MAX));
-        }
+        released.add(self.release_holes(usize::MAX));
         released
     }
 

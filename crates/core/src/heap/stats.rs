@@ -175,13 +175,14 @@ impl Heap {
             let at = start + granule * GRANULE_BYTES;
             let pages = granule * GRANULE_PAGES;
             let span = self.map.span_of(at).filter(|_| used >> granule & 1 != 0);
-            let Some(span) = span.filter(|span| span.end() > at) else {
+            // Read once: it may become shorter, or another, meanwhile.
+            let found = span.map(|span| (span, span.end().min(start + REGION_BYTES)));
+            let Some((span, end)) = found.filter(|&(_, end)| end > at) else {
                 let has = resident.count(pages, pages + GRANULE_PAGES);
                 count.free(has, GRANULE_PAGES);
                 granule += 1;
                 continue;
             };
-            let end = span.end().min(start + REGION_BYTES);
             if span.kind() != SpanKind::Small || !self.count_small(count, span, start, resident) {
                 if span.start() == at {
                     count.note_large(span);
@@ -202,8 +203,9 @@ impl Heap {
         resident: &Resident,
     ) -> bool {
         let class = span.class();
-        let first = (span.start() - start) / PAGE_BYTES;
-        let pages = span.granules() * GRANULE_PAGES;
+        // As of some moment, of the span that was there: which one, is found out below.
+        let first = (span.start().saturating_sub(start) / PAGE_BYTES).min(LOOK_PAGES);
+        let pages = (span.granules() * GRANULE_PAGES).min(LOOK_PAGES - first);
         let central = &self.central[class.number()];
         let used = central.used_bytes(class, span, |page| {
             (first + page < LOOK_PAGES) && resident.has(first + page)

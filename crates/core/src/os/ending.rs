@@ -18,7 +18,7 @@ unsafe extern "C" {
 /// Has `handler` called when the process ends by exit(3) or by a return from main:
 /// after the handlers that are registered later. May allocate.
 pub fn at_exit(handler: extern "C" fn(*mut c_void)) {
-    // SAFETY: the handler is a static function of a library that is never unloaded.
+    // SAFETY: the handler is a static function of a file that is never unloaded: see `at_fork`.
     unsafe { __cxa_atexit(handler, core::ptr::null_mut(), core::ptr::null()) };
 }
 

@@ -99,14 +99,14 @@ pub fn map_aligned(
     Ok(aligned)
 }
 
-/// Takes a mapping away.
+/// Takes a mapping away. False where that would split one and the process has as many
+/// as the system allows: the range is as it was.
 ///
 /// # Safety
 /// The range was mapped by this module and nobody uses it any more.
-pub unsafe fn unmap(address: *mut u8, bytes: usize) {
-    // SAFETY: by contract. The call fails only where a split exceeds the
-    // system's number of mappings; the range then stays mapped and unused.
-    unsafe { call(libc::SYS_munmap, [address.addr(), bytes, 0, 0, 0, 0]) };
+pub unsafe fn unmap(address: *mut u8, bytes: usize) -> bool {
+    // SAFETY: by contract.
+    unsafe { call(libc::SYS_munmap, [address.addr(), bytes, 0, 0, 0, 0]) == 0 }
 }
 
 /// Changes what may be done with a range of pages.
@@ -175,10 +175,30 @@ fn locks_everything() -> bool {
     }
 }
 
-/// May pages be moved? Not those of a process that wants all its memory locked
-/// (mlockall(2), MCL_FUTURE): what they leave behind would not be locked any more.
-pub fn may_move_pages() -> bool {
-    !locks_everything()
+/// Does a range lie in one mapping? A program that advises or locks a part of its memory
+/// makes several. Asks it to grow by a page where it stands, which is refused with EFAULT
+/// if not (mremap(2)).
+pub fn is_one_mapping(address: *mut u8, bytes: usize) -> bool {
+    let resize = |from: usize, to: usize| {
+        let arguments = [address.addr(), from, to, 0, 0, 0];
+        // SAFETY: the range stays as it is; the page behind it was nobody's if it can be
+        // had, and nobody knows it.
+        unsafe { call(libc::SYS_mremap, arguments) }
+    };
+    let longer = bytes + super::PAGE_BYTES;
+    match resize(bytes, longer) {
+        grown if grown == address.addr() as isize => resize(longer, bytes) == grown,
+        refused => [libc::ENOMEM, libc::EAGAIN].contains(&-(refused as c_int)),
+    }
+}
+
+/// Is a range, of one mapping, locked into memory (mlock(2), mlockall(2))? What it holds
+/// stays, but is among the first to be swapped out; a hugepage of which it is a part is
+/// split. Locked pages cannot be called cold (madvise(2)); where no page can (before
+/// Linux 5.4), nor can pages be moved ([`move_pages`]).
+pub fn is_locked(address: *mut u8, bytes: usize) -> bool {
+    // SAFETY: changes no content.
+    unsafe { !advise(address.addr(), bytes, libc::MADV_COLD) }
 }
 
 /// Keeps a range out of core dumps. A refusal is of no consequence.
@@ -188,13 +208,16 @@ pub fn do_not_dump(address: *mut u8, bytes: usize) {
 }
 
 /// Moves the pages of `[from, from + bytes)` to `to`, whose own pages go. The
-/// range at `from` stays mapped and reads as zeros. False where the system
-/// cannot do it (before Linux 5.7, or at a limit): nothing has moved, if the
-/// range at `from` lies in one mapping, but the one at `to` may be unmapped.
+/// range at `from` stays mapped and reads as zeros. Of a range that is locked, the whole
+/// mapping is not any more (seen with Linux 6.18). False where the system cannot do it
+/// (before Linux 5.7, or at a limit): nothing has moved, but the range at `to` may be
+/// unmapped.
 ///
 /// # Safety
 /// Both ranges were mapped by this module and do not overlap; nobody uses
-/// either meanwhile, and what stood at `to` is not needed.
+/// either meanwhile, and what stood at `to` is not needed. The range at `from` lies in
+/// one mapping: of several, some may have moved where the system says that it cannot
+/// (since Linux 6.17; before, it refused them all).
 pub unsafe fn move_pages(from: *mut u8, to: *mut u8, bytes: usize) -> bool {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
     let arguments = [from.addr(), bytes, bytes, flags as usize, to.addr(), 0];

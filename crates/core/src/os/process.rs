@@ -49,8 +49,16 @@ pub fn rseq_offset() -> Option<isize> {
 /// Does the kernel tell each thread a concurrency id (`mm_cid`)? It is below
 /// the number of threads that run at once, whatever CPUs they run on.
 pub fn rseq_has_concurrency_id() -> bool {
-    // SAFETY: reads the auxiliary vector; no memory of ours is involved.
-    let bytes = unsafe { libc::getauxval(AT_RSEQ_FEATURE_SIZE) };
+    // SAFETY: errno's address is valid for the calling thread (errno(3)), and nobody else
+    // writes there; the other reads the auxiliary vector, and sets errno where it has no
+    // such entry (getauxval(3)).
+    let bytes = unsafe {
+        let errno = libc::__errno_location();
+        let kept = *errno;
+        let bytes = libc::getauxval(AT_RSEQ_FEATURE_SIZE);
+        *errno = kept;
+        bytes
+    };
     bytes >= RSEQ_CONCURRENCY_ID_END
 }
 
@@ -187,8 +195,9 @@ unsafe extern "C" {
 /// Has `prepare` called before each fork(2), and `parent` or `child` after it.
 /// May allocate. False where libc has no memory for it.
 pub fn at_fork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> bool {
-    // SAFETY: the handlers are static functions of a library that is never
-    // unloaded; a null library keeps them for good.
+    // SAFETY: the handlers are static functions of a file that is never unloaded
+    // (`libthmalloc.so` says so itself, the crate `thmalloc` asks for it); a null library
+    // keeps them for good.
     unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null()) == 0 }
 }
 

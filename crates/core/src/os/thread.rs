@@ -9,6 +9,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use super::linux::call;
 use super::process::weak_address;
 
+/// `PTHREAD_CANCEL_DISABLE` of pthread.h, in glibc.
+const CANCEL_DISABLE: c_int = 1;
+
 /// What a thread runs.
 pub type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
 
@@ -27,6 +30,7 @@ type AttrSet = extern "C" fn(Attributes, usize) -> c_int;
 type AttrSetInt = extern "C" fn(Attributes, c_int) -> c_int;
 type Create =
     extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, Entry, *mut c_void) -> c_int;
+type SetCancel = extern "C" fn(c_int, *mut c_int) -> c_int;
 type Join = extern "C" fn(libc::pthread_t, *mut *mut c_void) -> c_int;
 
 /// A function of libc's, or `return` where it has none.
@@ -103,10 +107,15 @@ pub fn start_thread(entry: Entry) -> Option<Thread> {
     started.then_some(thread)
 }
 
-/// Waits for the end of a thread that [`start_thread`] started. At most once.
+/// Waits for the end of a thread that [`start_thread`] started. At most once. The caller
+/// is not cancelled meanwhile, as it would be by libc's pthread_join(3) alone.
 pub fn join_thread(thread: Thread) {
     let join = weak_function!("pthread_join", Join);
+    let set_cancel = weak_function!("pthread_setcancelstate", SetCancel);
+    let mut before = CANCEL_DISABLE;
+    set_cancel(CANCEL_DISABLE, &raw mut before);
     join(thread, null_mut());
+    set_cancel(before, null_mut());
 }
 
 /// Lets the calling thread run on every CPU that the main thread may run on.

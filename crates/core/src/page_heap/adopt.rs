@@ -11,11 +11,12 @@
 //! so no lock is held meanwhile, and the books are right at any moment; the span
 //! that adopts them has all its regions for itself, and gives up what it does not
 //! need of the last one when that is done. What a lender leaves is zero and clean.
-//! An object that is to be sparse adopts nothing.
+//! An object that is to be sparse adopts nothing. What the program has locked (mlock(2))
+//! neither lends nor adopts.
 //! Lock: the page heap's, to take regions and to give them back.
 
 use crate::metadata::Metadata;
-use crate::os::{self, OutOfMemory};
+use crate::os::OutOfMemory;
 use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::span::Span;
@@ -109,22 +110,27 @@ impl PageHeap {
     /// and there will be no moving any more.
     fn adopt(&self, map: &PageMap, span: &'static Span, lent: &Lent) -> bool {
         let mut poor = poor_regions(map, span.start(), span.granules() / REGION_GRANULES);
-        let may_move = lent.count != 0 && os::may_move_pages();
-        let mut refused = false;
+        let mut failed = None;
         for lender in lent.iter() {
-            let to = poor.next().filter(|_| may_move && !refused);
+            let lends = failed.is_none() && self.may_move(map, lender.start());
+            let to = match lends {
+                true => poor.find(|&to| !self.is_locked(map, to)),
+                false => None,
+            };
             let moved = to.filter(|&to| release::move_region(lender.start(), to));
-            refused |= to.is_some() && moved.is_none();
+            if moved.is_none() {
+                failed = failed.or(to);
+            }
             let mut state = self.state.lock();
             if let Some(to) = moved {
                 inherit(region_at(map, lender.start()), region_at(map, to));
             }
             state.free(map, lender, 0);
         }
-        if refused {
-            self.abandon(map, span);
+        if let Some(failed) = failed {
+            self.abandon(map, span, failed);
         }
-        !refused
+        failed.is_none()
     }
 }
 

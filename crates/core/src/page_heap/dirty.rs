@@ -88,10 +88,15 @@ impl PageHeap {
     /// because the scavenger emptied caches.
     pub fn free_idle(&self, map: &PageMap, span: &'static Span, touched: usize) {
         let mut state = self.state.lock();
-        let before = state.holes_dirty.pages + state.runs_dirty.pages;
+        let (before, in_runs) = (state.dirty(), state.runs_dirty.pages);
         state.free(map, span, touched);
-        let idle = state.holes_dirty.pages + state.runs_dirty.pages - before;
-        state.holes_dirty.low.credit(idle);
+        let idle = state.dirty() - before;
+        // Where its region is free as a whole now, all of it went there.
+        if state.runs_dirty.pages > in_runs {
+            state.runs_dirty.low.credit(idle);
+        } else {
+            state.holes_dirty.low.credit(idle);
+        }
     }
 
     /// Ends a turn of the scavenger.

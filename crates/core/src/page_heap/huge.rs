@@ -12,8 +12,8 @@
 //! beginning. What is forbidden once stays forbidden, since a change of flags
 //! splits a mapping, and a process has few.
 //!
-//! Lock: `Region::huge` is changed under the heap's `standstill` only; it may be
-//! read by anybody.
+//! Lock: `Region::huge` of a parted region is changed under the heap's `standstill` only,
+//! of others by whoever has them; it may be read by anybody.
 
 use super::PageHeap;
 use crate::os::{self, HugePages};
@@ -94,6 +94,11 @@ impl PageHeap {
         done
     }
 
+    /// May a region be a hugepage?
+    pub fn may_be_huge(&self, region: &Region) -> bool {
+        region.huge.get() & COLLAPSED != 0 || self.huge.may_fill(region)
+    }
+
     /// Prepares a region for giving back some of its pages.
     pub fn before_release_inside(&self, region: &Region) {
         let huge = region.huge.get();
@@ -110,6 +115,21 @@ impl PageHeap {
             let forbidden = if forbid { FORBIDDEN } else { 0 };
             region.huge.set(huge & !COLLAPSED | forbidden);
         }
+    }
+}
+
+/// The pages of a region have moved to another one, by remapping: what the system was told
+/// of them goes with them, and what it was told of the place that they leave holds there.
+pub fn note_moved(policy: &HugePolicy, from: &Region, to: &Region) {
+    note_unmapped(policy, to);
+    let huge = from.huge.get();
+    if huge & FORBIDDEN != 0 {
+        // Relaxed: a count.
+        policy.forbidden.fetch_add(1, Ordering::Relaxed);
+    }
+    if huge != 0 {
+        to.huge.set(huge);
+        from.huge.set(huge & !COLLAPSED);
     }
 }
 

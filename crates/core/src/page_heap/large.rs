@@ -17,7 +17,7 @@ use crate::span::Span;
 
 use super::adopt::Lent;
 use super::{
-    PageHeap, State, Totals, begin_span, each_inner_slot, each_region_part, region_at, slot_at,
+    PageHeap, State, begin_span, each_inner_slot, each_region_part, huge, region_at, slot_at,
 };
 
 /// Remapping splits the system's list of mappings, of which a process has
@@ -36,7 +36,7 @@ impl PageHeap {
     pub fn extend(&self, map: &PageMap, span: &'static Span, granules: usize) -> bool {
         let mut state = self.state.lock();
         let more = (granules - span.granules()) * GRANULE_PAGES;
-        let extended = state.extend(map, &self.totals, span, granules);
+        let extended = state.extend(map, self, span, granules);
         if extended {
             state.large_drawn += more;
         }
@@ -55,14 +55,13 @@ impl PageHeap {
     /// Makes a large span shorter. What was written to of the part that it
     /// gives up is noted already ([`PageHeap::touch`]).
     pub fn shrink(&self, map: &PageMap, span: &'static Span, granules: usize) {
-        self.state.lock().shrink(map, span, granules);
+        self.state.lock().shrink(map, self, span, granules);
     }
 
     /// Moves the first `bytes` of a large object of several regions to a new
     /// span of `granules`, no shorter than the old one, and frees that. Whole
-    /// regions move by remapping their pages, one at a time: so a mapping never
-    /// ends inside a region, and what is remapped is never more than one
-    /// mapping, which the system would refuse (before Linux 6.17). The rest is
+    /// regions move by remapping their pages, one at a time: so no mapping ends inside a
+    /// region but by the program's doing ([`PageHeap::may_move`]). The rest is
     /// copied. `None` where the system cannot: the object is as it was.
     pub fn move_large(
         &self,
@@ -73,7 +72,8 @@ impl PageHeap {
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
         let whole = bytes / REGION_BYTES;
-        if !os::may_move_pages() {
+        let mut movable = each_start(span, whole);
+        if !movable.all(|start| self.may_move(map, start)) {
             return Ok(None);
         }
         {
@@ -85,30 +85,63 @@ impl PageHeap {
             state.large_drawn += (granules - span.granules()) * GRANULE_PAGES;
         }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
-        if !super::release::move_regions(span, new, whole) {
-            self.abandon(map, new);
+        if each_start(new, whole).any(|start| self.is_locked(map, start)) {
+            self.free(map, new, 0);
+            return Ok(None);
+        }
+        if let Err(failed) = super::release::move_regions(span, new, whole) {
+            self.abandon(map, new, failed);
             return Ok(None);
         }
         let moved = whole * REGION_BYTES;
+        for at in (0..moved).step_by(REGION_BYTES) {
+            let (from, to) = (span.start() + at, new.start() + at);
+            huge::note_moved(&self.huge, region_at(map, from), region_at(map, to));
+        }
         super::release::copy_part(span, new, moved, bytes);
         self.touch(map, span.start() + moved, bytes - moved);
         self.free_released(map, span, moved);
         Ok(Some(new))
     }
 
+    /// May the pages of a region of the caller's be moved? Not where the program has
+    /// locked it: what else is in the same mapping would not be locked any more. Nor where
+    /// it has made several mappings of it, of which some might move and others not.
+    pub fn may_move(&self, map: &PageMap, start: usize) -> bool {
+        let region = core::ptr::with_exposed_provenance_mut(start);
+        os::is_one_mapping(region, REGION_BYTES) && !self.is_locked(map, start)
+    }
+
+    /// Is a region of the caller's, of one mapping, locked into memory?
+    pub fn is_locked(&self, map: &PageMap, start: usize) -> bool {
+        let region = region_at(map, start);
+        // A hugepage is asked for as a whole, or it would be split; else a page that is not
+        // there, if possible: no processor has to forget it.
+        let (first, bytes) = match self.may_be_huge(region) {
+            true => (start, REGION_BYTES),
+            false => (start + region.clean_page() * os::PAGE_BYTES, os::PAGE_BYTES),
+        };
+        os::is_locked(core::ptr::with_exposed_provenance_mut(first), bytes)
+    }
+
     /// Gives a new large span's regions up for good: after a remapping that
-    /// failed, nobody can say whether they are still mapped, or who has them.
+    /// failed, nobody can say whether its target is still mapped, or who has it; the
+    /// others are empty.
     /// No object is moved by remapping any more.
     #[cold]
-    pub fn abandon(&self, map: &PageMap, span: &'static Span) {
-        let mut state = self.state.lock();
-        state.moves = MAX_MOVES;
+    pub fn abandon(&self, map: &PageMap, span: &'static Span, failed: usize) {
         let (start, granules) = (span.start(), span.granules());
         let whole = granules / REGION_GRANULES;
+        let behind = failed + REGION_BYTES;
+        super::release::decommit(start, failed - start);
+        super::release::decommit(behind, start + whole * REGION_BYTES - behind);
+        let mut state = self.state.lock();
+        state.moves = MAX_MOVES;
         super::end_span(map, start, granules);
         region_at(map, start).end();
         each_region_part(map, start, whole * REGION_BYTES, |region, first, bytes| {
             region.untouch(first, bytes);
+            huge::note_unmapped(&self.huge, region);
         });
         state.regions -= whole;
         state.used -= whole * REGION_GRANULES;
@@ -129,13 +162,19 @@ impl PageHeap {
     }
 }
 
+/// Where the first `count` regions of a large span begin.
+fn each_start(span: &Span, count: usize) -> impl Iterator<Item = usize> {
+    let first = span.start();
+    (0..count).map(move |index| first + index * REGION_BYTES)
+}
+
 impl State {
     /// A span that begins with a region. If anything is to be moved into it, it
     /// has its last region to the end.
     pub fn allocate_regions(
         &mut self,
         map: &PageMap,
-        totals: &Totals,
+        heap: &PageHeap,
         granules: usize,
         align: usize,
         lent: Option<&mut Lent>,
@@ -152,10 +191,10 @@ impl State {
             0 => granules,
             _ => count * REGION_GRANULES,
         };
-        let pages = self.use_regions(map, start, start, granules, dirty);
+        let pages = self.use_regions(map, heap, (start, start), granules, dirty);
         // Where pages come from elsewhere, the few that are there go.
         let pages = (pages + lent).min(granules * GRANULE_PAGES);
-        self.note_used(totals, granules, pages);
+        self.note_used(&heap.totals, granules, pages);
         let head = region_at(map, start);
         if granules >= REGION_GRANULES {
             head.begin(RegionKind::LargeHead, start);
@@ -163,15 +202,15 @@ impl State {
         Some(begin_span(map, start, granules))
     }
 
-    /// Marks free regions, taken from the runs, as filled by `granules` of a span
-    /// that begins at `first`; the last is parted if they do not fill it. The
+    /// Marks free regions from `start` on, taken from the runs, as filled by `granules` of a
+    /// span that begins at `first`; the last is parted if they do not fill it. The
     /// first `dirty` of them may hold something. Returns how many pages of the span
     /// do; they are not noted as used yet.
     fn use_regions(
         &mut self,
         map: &PageMap,
-        first: usize,
-        start: usize,
+        heap: &PageHeap,
+        (first, start): (usize, usize),
         granules: usize,
         dirty: usize,
     ) -> usize {
@@ -194,6 +233,14 @@ impl State {
             // Of the span's first region, if it is that: no object ends in it.
             last.is_tail.set(u8::from(last_start != first));
             last.used.set(granule_mask(0, rest));
+            if heap.huge.may_fill(last) {
+                // What the object writes there first makes the hole resident, too.
+                let hole = rest * GRANULE_BYTES;
+                let bytes = REGION_BYTES - hole;
+                let clean = bytes / os::PAGE_BYTES - last.touched_in(hole, bytes);
+                last.touch(hole, bytes);
+                self.holes_dirty.add(clean);
+            }
             self.parted.add(last);
         }
         taken
@@ -202,7 +249,7 @@ impl State {
     fn extend(
         &mut self,
         map: &PageMap,
-        totals: &Totals,
+        heap: &PageHeap,
         span: &'static Span,
         granules: usize,
     ) -> bool {
@@ -232,7 +279,7 @@ impl State {
             self.parted.mark_used(last, granule_in_region(end), inside);
             let pages = last.touched_in(end % REGION_BYTES, inside * GRANULE_BYTES);
             self.holes_dirty.take(pages);
-            self.note_used(totals, inside, pages);
+            self.note_used(&heap.totals, inside, pages);
         }
         span.set_granules(granules);
         let filled = new_end >= border && start.is_multiple_of(REGION_BYTES);
@@ -240,8 +287,8 @@ impl State {
             self.absorb(map, span, last);
         }
         if beyond != 0 {
-            let pages = self.use_regions(map, start, border, beyond, dirty);
-            self.note_used(totals, beyond, pages);
+            let pages = self.use_regions(map, heap, (start, border), beyond, dirty);
+            self.note_used(&heap.totals, beyond, pages);
         }
         each_inner_slot(map, start, granules, |slot, back| {
             if back >= old {
@@ -266,7 +313,7 @@ impl State {
         }
     }
 
-    fn shrink(&mut self, map: &PageMap, span: &'static Span, granules: usize) {
+    fn shrink(&mut self, map: &PageMap, heap: &PageHeap, span: &'static Span, granules: usize) {
         let (start, old) = (span.start(), span.granules());
         let end = start + old * GRANULE_BYTES;
         let new_end = start + granules * GRANULE_BYTES;
@@ -287,9 +334,13 @@ impl State {
                 each_inner_slot(map, start, granules, |slot, back| slot.begin_inner(back));
             }
             let freed = (border.min(end) - new_end) / GRANULE_BYTES;
+            let (hole, bytes) = (new_end % REGION_BYTES, freed * GRANULE_BYTES);
+            if heap.huge.may_fill(region) {
+                region.touch(hole, bytes);
+            }
             self.parted
                 .mark_free(region, granule_in_region(new_end), freed);
-            let pages = region.touched_in(new_end % REGION_BYTES, freed * GRANULE_BYTES);
+            let pages = region.touched_in(hole, bytes);
             self.used -= freed;
             self.holes_dirty.add(pages);
         }

@@ -183,7 +183,7 @@ impl PageHeap {
             let found = if granules <= REGION_GRANULES && align <= REGION_GRANULES {
                 state.allocate_in_region(map, self, granules, align)
             } else {
-                state.allocate_regions(map, &self.totals, granules, align, lent.as_deref_mut())
+                state.allocate_regions(map, self, granules, align, lent.as_deref_mut())
             };
             match found {
                 Some(span) => {

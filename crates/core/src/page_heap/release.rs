@@ -12,7 +12,7 @@ use crate::size_class::GRANULE_BYTES;
 use crate::span::Span;
 use crate::sync::atomic::Ordering;
 
-use super::{PageHeap, Released, State, begin_span, region_at};
+use super::{PageHeap, Released, State, begin_span, each_region_part, region_at};
 
 impl PageHeap {
     /// Gives the pages of one free region back, if there is any to be given
@@ -90,9 +90,31 @@ impl PageHeap {
                 super::huge::note_unmapped(&self.huge, region);
             }
             drop(state);
-            unmap_unused(core::ptr::with_exposed_provenance_mut(head.start()), count);
+            if !unmap_unused(core::ptr::with_exposed_provenance_mut(head.start()), count) {
+                self.take_back(map, head.start(), count);
+                return unmapped;
+            }
             unmapped += count * REGION_BYTES;
         }
+    }
+
+    /// Free regions that the system did not unmap, and nobody knows, are the heap's
+    /// again.
+    #[cold]
+    fn take_back(&self, map: &PageMap, start: usize, count: usize) {
+        let dirty = match decommit(start, count * REGION_BYTES) {
+            true => 0,
+            false => count,
+        };
+        let mut state = self.state.lock();
+        each_region_part(map, start, dirty * REGION_BYTES, |region, first, bytes| {
+            region.touch(first, bytes);
+        });
+        state.runs_dirty.add(dirty * REGION_BYTES / os::PAGE_BYTES);
+        state.regions += count;
+        // Relaxed: a hint, see `mapped_bytes`.
+        self.mapped_regions.store(state.regions, Ordering::Relaxed);
+        state.runs.add(map, start, count, dirty);
     }
 }
 
@@ -127,34 +149,34 @@ impl State {
     }
 }
 
-/// Gives a range, a region at most, back by one system call: if it is a hugepage,
-/// that goes as a whole.
-fn decommit(start: usize, bytes: usize) -> bool {
+/// Gives a range back by one system call: if it is a hugepage, that goes as a whole.
+pub fn decommit(start: usize, bytes: usize) -> bool {
     // SAFETY: the range is free and out of every list, so nobody uses it.
     unsafe { os::decommit(core::ptr::with_exposed_provenance_mut(start), bytes) }
 }
 
-/// Unmaps regions that no list has.
-pub fn unmap_unused(start: *mut u8, count: usize) {
+/// Unmaps regions that no list has. False where the system refuses: they are as they
+/// were.
+pub fn unmap_unused(start: *mut u8, count: usize) -> bool {
     // SAFETY: mapped by the page heap; the caller took them out of its lists.
-    unsafe { os::unmap(start, count * REGION_BYTES) };
+    unsafe { os::unmap(start, count * REGION_BYTES) }
 }
 
 /// Moves the pages of the first `count` regions of a large span to another
-/// one. False where the system cannot: they are where they were, and the other
-/// span may not be mapped any more.
-pub fn move_regions(from: &Span, to: &Span, count: usize) -> bool {
+/// one. An error where the system cannot: they are where they were, and the region of the
+/// other span that it names may not be mapped any more.
+pub fn move_regions(from: &Span, to: &Span, count: usize) -> Result<(), usize> {
     let moved = (0..count)
         .map(|index| index * REGION_BYTES)
         .take_while(|at| move_region(from.start() + at, to.start() + at))
         .count();
     if moved == count {
-        return true;
+        return Ok(());
     }
     // Copied, not moved: at a limit the system would refuse that, too. What the
     // pages left behind is mapped and zero.
     copy_part(to, from, 0, moved * REGION_BYTES);
-    false
+    Err(to.start() + moved * REGION_BYTES)
 }
 
 /// Moves the pages of a region to another one. False where the system cannot:
@@ -162,7 +184,9 @@ pub fn move_regions(from: &Span, to: &Span, count: usize) -> bool {
 pub fn move_region(from: usize, to: usize) -> bool {
     let at = core::ptr::with_exposed_provenance_mut;
     // SAFETY: both belong to spans in use: their owner is the caller, and they
-    // are mappings of the page heap.
+    // are mappings of the page heap. The first is one mapping: the callers asked, and a
+    // program that changes mappings of an object while it reallocates it breaks the rule
+    // that nobody else uses it.
     unsafe { os::move_pages(at(from), at(to), REGION_BYTES) }
 }
 
