@@ -123,7 +123,9 @@ fn held_out_reading(results: &Results) -> String {
         .map(|(name, ratio)| format!("{name} {ratio:.2}"))
         .collect();
     format!(
-        "The smallest of many medians is smaller than it deserves. Here the best peer of each          workload is chosen by half of the rounds, and the ratio is taken from the others; the          geometric mean over all halves. thmalloc takes more than 1.05 so in: {}.",
+        "The smallest of many medians is smaller than it deserves. Here the best peer of each \
+         workload is chosen by half of the rounds, and the ratio is taken from the others; the \
+         geometric mean over all halves. thmalloc takes more than 1.05 so in: {}.",
         if list.is_empty() {
             "none".to_string()
         } else {
