@@ -114,8 +114,8 @@ mod tests {
         let rows: Vec<[f64; 10]> = (0..10)
             .map(|row| {
                 std::array::from_fn(|round| match (row + round) % 10 {
-                    0 | 1 | 2 => 0.8,
-                    3 | 4 | 5 => 1.25,
+                    0..=2 => 0.8,
+                    3..=5 => 1.25,
                     _ => 1.0,
                 })
             })
