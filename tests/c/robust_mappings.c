@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { UNABLE = 77, COUNT = 8, SIZE = 8 << 20, MOST = 1 << 18 };
+enum { COUNT = 8, SIZE = 8 << 20 };
 
 static size_t number_in(const char *path)
 {
@@ -21,10 +21,6 @@ static size_t number_in(const char *path)
 static void use_up_mappings(void)
 {
     size_t page = 4096, most = number_in("/proc/sys/vm/max_map_count");
-    if (most > MOST) {
-        printf("%zu mappings are allowed\n", most);
-        exit(UNABLE);
-    }
     char *pages = mmap(NULL, 2 * most * page, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(pages != MAP_FAILED);

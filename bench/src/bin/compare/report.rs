@@ -126,12 +126,16 @@ fn held_out_reading(results: &Results) -> String {
         "The smallest of many medians is smaller than it deserves. Here the best peer of each \
          workload is chosen by half of the rounds, and the ratio is taken from the others; the \
          geometric mean over all halves. thmalloc takes more than 1.05 so in: {}.",
-        if list.is_empty() {
-            "none".to_string()
-        } else {
-            list.join(", ")
-        }
+        listed(&list)
     )
+}
+
+/// Names in a sentence.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_string(),
+        names => names.join(", "),
+    }
 }
 
 /// How the figures are to be read.
@@ -165,12 +169,7 @@ fn losses(results: &Results) -> Vec<String> {
                 format!("{name} ({ratio:.2}{mark}, {best})")
             })
             .collect();
-        let list = if list.is_empty() {
-            "none".to_string()
-        } else {
-            list.join(", ")
-        };
-        format!("{text}: {list}.")
+        format!("{text}: {}.", listed(&list))
     })
     .collect()
 }

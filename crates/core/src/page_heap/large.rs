@@ -94,8 +94,7 @@ impl PageHeap {
             return Ok(None);
         }
         let moved = whole * REGION_BYTES;
-        for at in (0..moved).step_by(REGION_BYTES) {
-            let (from, to) = (span.start() + at, new.start() + at);
+        for (from, to) in each_start(span, whole).zip(each_start(new, whole)) {
             huge::note_moved(&self.huge, region_at(map, from), region_at(map, to));
         }
         super::release::copy_part(span, new, moved, bytes);
@@ -125,9 +124,8 @@ impl PageHeap {
     }
 
     /// Gives a new large span's regions up for good: after a remapping that
-    /// failed, nobody can say whether its target is still mapped, or who has it; the
-    /// others are empty.
-    /// No object is moved by remapping any more.
+    /// failed, nobody can say whether its target is still mapped, or who has it. The memory
+    /// of the others goes back. No object is moved by remapping any more.
     #[cold]
     pub fn abandon(&self, map: &PageMap, span: &'static Span, failed: usize) {
         let (start, granules) = (span.start(), span.granules());

@@ -219,11 +219,25 @@ impl PageHeap {
             return Err(error);
         }
         let mut state = self.state.lock();
+        self.add_regions(&mut state, map, start.expose_provenance(), count, 0);
+        Ok(())
+    }
+
+    /// Adds free regions that are mapped, of which the first `dirty` may hold something.
+    /// The metadata of the others is zero, or `unmap_free` left it as if; it is not touched,
+    /// since there may be a TiB.
+    fn add_regions(
+        &self,
+        state: &mut State,
+        map: &PageMap,
+        start: usize,
+        count: usize,
+        dirty: usize,
+    ) {
         state.regions += count;
         // Relaxed: a hint, see `mapped_bytes`.
         self.mapped_regions.store(state.regions, Ordering::Relaxed);
-        state.add_regions(map, start.expose_provenance(), count);
-        Ok(())
+        state.runs.add(map, start, count, dirty);
     }
 
     /// Takes a span back. `touched` bytes at its start may hold something, but
@@ -320,12 +334,6 @@ fn each_region_part(
 impl State {
     fn dirty(&self) -> usize {
         self.runs_dirty.pages + self.holes_dirty.pages
-    }
-
-    /// Adds freshly mapped regions, which are zero. So is their metadata, or
-    /// `unmap_free` left it as if; it is not touched, since there may be a TiB.
-    fn add_regions(&mut self, map: &PageMap, start: usize, count: usize) {
-        self.runs.add(map, start, count, 0);
     }
 
     fn allocate_in_region(

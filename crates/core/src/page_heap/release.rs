@@ -111,10 +111,7 @@ impl PageHeap {
             region.touch(first, bytes);
         });
         state.runs_dirty.add(dirty * REGION_BYTES / os::PAGE_BYTES);
-        state.regions += count;
-        // Relaxed: a hint, see `mapped_bytes`.
-        self.mapped_regions.store(state.regions, Ordering::Relaxed);
-        state.runs.add(map, start, count, dirty);
+        self.add_regions(&mut state, map, start, count, dirty);
     }
 }
 
