@@ -39,8 +39,12 @@ const C: usize = 16_800;
 fn main() {
     let mut rust: Vec<Box<[u8; 1000]>> = Vec::new();
     let mut c: Vec<*mut c_void> = Vec::new();
-    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        match line.as_str() {
+    // One buffer for all lines: a step's answer is the last that a step does with a
+    // heap, and whoever has read it finds a process that does nothing.
+    let mut line = String::with_capacity(64);
+    let mut input = std::io::stdin().lock();
+    while input.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+        match line.trim_end() {
             "fill" => rust.extend((0..RUST).map(|_| Box::new([7; 1000]))),
             "c" => c.extend((0..C).map(|_| filled(1000))),
             // One in fifty lives on.
@@ -57,6 +61,7 @@ fn main() {
             }
             _ => {}
         }
+        line.clear();
         println!("{} {}", rust.len(), c.len());
         let _ = std::io::stdout().flush();
     }
