@@ -157,7 +157,7 @@ impl CpuCaches {
             Mode::Lock => None,
         };
         if let Some(offset) = rseq
-            && let Some(cpus) = os::possible_cpus()
+            && let Some(cpus) = os::possible_cpus().filter(|cpus| *cpus <= x86_64::MOST_SLOTS)
             && self.reserve(metadata, cpus)
         {
             self.mode.store(1, Ordering::Relaxed);

@@ -40,6 +40,10 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use super::layout::{SLOT_SHIFT, STOPPED};
 
+/// The most slots that sequences can tell apart: a slot's distance from the first one
+/// has 32 bits. Linux has at most as many CPUs on x86-64 (NR_CPUS, `arch/x86/Kconfig`).
+pub const MOST_SLOTS: usize = 1 << (u32::BITS - SLOT_SHIFT);
+
 /// What sequences and the ways to them read, malloc's and free's in one cache line.
 /// Until start-up has filled it, all lead to the slow path.
 #[repr(C, align(64))]
@@ -126,8 +130,9 @@ macro_rules! rseq_area {
 }
 
 /// Announces a sequence from 21 to 22 whose abort address is 23 in the area at r8,
-/// and takes the number from its place to rcx; or on to 25 where the kernel does not
-/// know the thread. Changes rdx.
+/// and takes the number from its place, and from it the slot's distance from the first
+/// one to rcx ([`MOST_SLOTS`] keeps it below 4 GiB); or on to 25 where the kernel does
+/// not know the thread. Changes rdx.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! rseq_enter {
@@ -143,27 +148,25 @@ macro_rules! rseq_enter {
             "lea rdx, [rip + 20b]\n",
             "mov qword ptr fs:[r8 + 8], rdx\n",
             "21:\n",
-            "movsxd rcx, dword ptr fs:[r8 + ",
+            "imul ecx, dword ptr fs:[r8 + ",
             $number,
-            "]\n",
+            "], 1 << {slot_shift}\n",
         )
     };
 }
 
-/// Inside a sequence: from the number in rcx to its slot.
+/// Inside a sequence: from the slot's distance in rcx to the slot.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! rseq_slot {
     () => {
-        concat!(
-            "shl rcx, {slot_shift}\n",
-            "add rcx, qword ptr [rip + thmalloc_core_entry + 16]\n",
-        )
+        "add rcx, qword ptr [rip + thmalloc_core_entry + 16]\n"
     };
 }
 
 /// Inside a sequence: takes the topmost object of the class in rsi to rax, and
-/// ends the sequence; or on to 24 where there is none. Changes rdx.
+/// ends the sequence; or on to 24 where there is none. Its first line is asked for: the
+/// program will write there, and freeing touched nothing. Changes rdx.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! rseq_take {
@@ -173,6 +176,7 @@ macro_rules! rseq_take {
             "mov rax, qword ptr [rcx + rdx]\n",
             "test rax, rax\n",
             "jz 24f\n",
+            "prefetchw [rax]\n",
             "sub edx, 8\n",
             "mov dword ptr [rcx + rsi*8], edx\n",
             "22:\n",
@@ -210,7 +214,8 @@ macro_rules! rseq_abort {
 /// The body of a naked `malloc(size)`: takes a small object from this CPU's cache,
 /// or goes on to `$slow`, a function of the same type. Sizes that share an entry of
 /// the table of classes with others find it behind the fast path (`table_index`).
-/// `$first` is assembly to begin with.
+/// `$first` is assembly to begin with. The body ends at a multiple of 64 bytes, which
+/// has its section, and so its beginning, at one.
 #[macro_export]
 macro_rules! malloc_fast_path {
     ($slow:path) => {
@@ -247,6 +252,7 @@ macro_rules! malloc_fast_path {
             "ret",
             $crate::rseq_abort!(),
             "24: 25: jmp {slow}",
+            ".p2align 6",
             ".cfi_endproc",
             tables = sym $crate::size_class::FAST_TABLES,
             classes = const $crate::size_class::FastTables::CLASS_OF_SIZE,
@@ -262,7 +268,8 @@ macro_rules! malloc_fast_path {
 /// The body of a naked `free(object)`: puts a small object into this CPU's
 /// cache, or goes on to `$slow`, a function of the same type. Addresses that
 /// the class table does not know, or where no object can begin, go there, too. Behind
-/// the fast path is the check of granules whose place in their span counts.
+/// the fast path is the check of granules whose place in their span counts. Aligned as
+/// malloc's.
 #[macro_export]
 macro_rules! free_fast_path {
     ($slow:path) => {
@@ -307,6 +314,7 @@ macro_rules! free_fast_path {
             "ret",
             $crate::rseq_abort!(),
             "24: 25: jmp {slow}",
+            ".p2align 6",
             ".cfi_endproc",
             tables = sym $crate::size_class::FAST_TABLES,
             place_checks = sym $crate::size_class::code::PLACE_CHECKS,
@@ -429,6 +437,7 @@ pub const NOT_STOPPED: u32 = u32::MAX;
 pub extern "C" fn stop(class: usize, slot: usize) -> u32 {
     naked_asm!(
         ".cfi_startproc",
+        "shl rsi, {slot_shift}",
         rseq_area!(),
         rseq_enter!("r9"),
         "cmp rcx, rsi",
