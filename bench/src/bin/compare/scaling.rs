@@ -23,6 +23,8 @@ const LIVE: [u64; 4] = [10, 100, 1000, 10_240];
 const BAR: f64 = 1.15;
 /// What a walk is called among the allocators.
 const WALK: &str = "array";
+/// And the least that an allocator does.
+const LIST: &str = "list";
 
 /// A row of what was measured.
 struct Series {
@@ -90,12 +92,14 @@ pub fn run(allocators: &[Allocator], rounds: u32) -> io::Result<Scaling> {
             all.push((series, what, Some(allocator)));
         }
     }
-    let walk = Series {
-        what: "live",
-        name: WALK,
-        points: empty(&sizes),
-    };
-    all.push((walk, "walk", None));
+    for (name, command) in [(WALK, "walk"), (LIST, "list")] {
+        let series = Series {
+            what: "live",
+            name,
+            points: empty(&sizes),
+        };
+        all.push((series, command, None));
+    }
     for round in 1..=rounds {
         for (series, command, allocator) in &mut all {
             for (point, figures) in &mut series.points {
@@ -207,7 +211,8 @@ impl Scaling {
              the most against one thread.\n\n{}\n\
              ## By live memory\n\n\
              Blocks of 1016 bytes. `{WALK}`: the same random reads and writes without an \
-             allocator. Growth: the most against 10 MiB, divided by the array's.\n\n{}",
+             allocator. `{LIST}`: these, and a list of free blocks, nothing else. Growth: the most \
+             against 10 MiB, divided by the array's.\n\n{}",
             machine.join("\n\n"),
             bars::table(&self.rows()).markdown(),
             self.table("threads", "threads").markdown(),

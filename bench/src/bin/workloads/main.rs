@@ -72,6 +72,10 @@ fn main() -> ExitCode {
             scaling::walk(mib.parse().expect("tested"));
             return ExitCode::SUCCESS;
         }
+        ["list", mib] if mib.parse::<u64>().is_ok() => {
+            scaling::list(mib.parse().expect("tested"));
+            return ExitCode::SUCCESS;
+        }
         [] => {
             for load in LOADS {
                 println!("{}", load.0);

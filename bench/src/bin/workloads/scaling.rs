@@ -2,6 +2,7 @@
 //!
 //! Each prints one line: nanoseconds of processor time for one operation.
 
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
@@ -57,44 +58,59 @@ pub fn threads(count: u32) {
     println!("{:.2}", spent / (each * u64::from(count)) as f64);
 }
 
-/// `mib` of blocks live, of which random ones are replaced.
-pub fn live(mib: u64) {
-    const OPERATIONS: u64 = 4_000_000;
-    const SIZE: usize = 1024;
-    let slots = (mib << 20) as usize / SIZE;
-    let mut table: Vec<Option<Block>> = Vec::with_capacity(slots);
-    table.extend((0..slots).map(|_| Some(Block::filled(SIZE - 8))));
-    let mut random = Random::new(7);
-    let mut replace = |times: u64| {
-        for _ in 0..times {
-            let slot = random.below(slots);
-            table[slot] = None;
-            table[slot] = Some(Block::new(SIZE - 8));
-        }
-    };
-    replace(OPERATIONS / 4);
+/// Operations with live memory.
+const OPERATIONS: u64 = 4_000_000;
+/// Bytes of one of its blocks, with an allocator's own.
+const SIZE: usize = 1024;
+
+/// How many blocks fit into so many MiB.
+fn slots(mib: u64) -> usize {
+    (mib << 20) as usize / SIZE
+}
+
+/// Does `work` so many times, and prints the time of one, when caches are warm.
+fn timed(mut work: impl FnMut(u64)) {
+    work(OPERATIONS / 4);
     let start = Instant::now();
-    replace(OPERATIONS);
+    work(OPERATIONS);
     println!(
         "{:.2}",
         start.elapsed().as_nanos() as f64 / OPERATIONS as f64
     );
 }
 
-/// The same accesses without an allocator: a random slot of a table of pointers
-/// is read, and the first byte of a random block of an array of `mib` written.
-pub fn walk(mib: u64) {
-    const OPERATIONS: u64 = 4_000_000;
-    const SIZE: usize = 1024;
-    let slots = (mib << 20) as usize / SIZE;
-    let mut array = vec![0xA5_u8; slots * SIZE];
-    let mut table: Vec<usize> = (0..slots).map(|slot| slot * SIZE).collect();
+/// `mib` of blocks live, of which random ones are replaced.
+pub fn live(mib: u64) {
+    let slots = slots(mib);
+    let mut table: Vec<Option<Block>> = Vec::with_capacity(slots);
+    table.extend((0..slots).map(|_| Some(Block::filled(SIZE - 8))));
     let mut random = Random::new(7);
-    // Another block for each slot, as after a while of replacing.
+    timed(|times| {
+        for _ in 0..times {
+            let slot = random.below(slots);
+            table[slot] = None;
+            table[slot] = Some(Block::new(SIZE - 8));
+        }
+    });
+}
+
+/// A block of an array for each slot, in random order, as after a while of replacing.
+fn shuffled(slots: usize, random: &mut Random) -> Vec<usize> {
+    let mut table: Vec<usize> = (0..slots).map(|slot| slot * SIZE).collect();
     for slot in 0..slots {
         table.swap(slot, random.below(slots));
     }
-    let mut walk = |times: u64| {
+    table
+}
+
+/// The same accesses without an allocator: a random slot of a table of pointers
+/// is read, and the first byte of a random block of an array of `mib` written.
+pub fn walk(mib: u64) {
+    let slots = slots(mib);
+    let mut array = vec![0xA5_u8; slots * SIZE];
+    let mut random = Random::new(7);
+    let mut table = shuffled(slots, &mut random);
+    timed(|times| {
         let mut last = 0;
         for _ in 0..times {
             let slot = random.below(slots);
@@ -105,13 +121,32 @@ pub fn walk(mib: u64) {
             last = at;
             array[table[slot]] = 1;
         }
-    };
-    walk(OPERATIONS / 4);
-    let start = Instant::now();
-    walk(OPERATIONS);
-    println!(
-        "{:.2}",
-        start.elapsed().as_nanos() as f64 / OPERATIONS as f64
-    );
-    std::hint::black_box(&array);
+    });
+    black_box(&array);
+}
+
+/// The least that an allocator with lists of free blocks does: what is freed goes on the
+/// list of its class, which a table tells by the address, and what is allocated comes
+/// from there.
+pub fn list(mib: u64) {
+    const GRANULE_SHIFT: u32 = 16;
+    let slots = slots(mib);
+    let mut array = vec![0xA5_u8; slots * SIZE];
+    let mut random = Random::new(7);
+    let mut table = shuffled(slots, &mut random);
+    // One class, of which the compiler knows nothing.
+    let class = black_box(3_u8);
+    let classes = vec![class; (array.len() >> GRANULE_SHIFT) + 1];
+    let mut lists: Vec<Vec<usize>> = (0..8).map(|_| Vec::with_capacity(64)).collect();
+    timed(|times| {
+        for _ in 0..times {
+            let slot = random.below(slots);
+            let at = table[slot];
+            lists[usize::from(classes[at >> GRANULE_SHIFT])].push(at);
+            let next = lists[usize::from(class)].pop().expect("one was put there");
+            array[next] = 1;
+            table[slot] = next;
+        }
+    });
+    black_box(&array);
 }
