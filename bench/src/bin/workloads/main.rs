@@ -55,27 +55,22 @@ const LOADS: [Load; 25] = [
     ("strings", tables::strings, 110),
 ];
 
+/// A name, and what runs with a number of threads or MiB.
+type Series = (&'static str, fn(u32));
+
+/// What `compare --scaling` runs.
+const SCALING: [Series; 4] = [
+    ("threads", scaling::threads),
+    ("live", scaling::live),
+    ("walk", scaling::walk),
+    ("list", scaling::list),
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["probe", library] => return probe::probe(library),
-        ["threads", count] if count.parse::<u32>().is_ok() => {
-            scaling::threads(count.parse().expect("tested"));
-            return ExitCode::SUCCESS;
-        }
-        ["live", mib] if mib.parse::<u64>().is_ok() => {
-            scaling::live(mib.parse().expect("tested"));
-            return ExitCode::SUCCESS;
-        }
-        ["walk", mib] if mib.parse::<u64>().is_ok() => {
-            scaling::walk(mib.parse().expect("tested"));
-            return ExitCode::SUCCESS;
-        }
-        ["list", mib] if mib.parse::<u64>().is_ok() => {
-            scaling::list(mib.parse().expect("tested"));
-            return ExitCode::SUCCESS;
-        }
         [] => {
             for load in LOADS {
                 println!("{}", load.0);
@@ -83,6 +78,13 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         _ => {}
+    }
+    if let [name, number] = words[..]
+        && let Some((_, run)) = SCALING.iter().find(|series| name == series.0)
+        && let Ok(number) = number.parse()
+    {
+        run(number);
+        return ExitCode::SUCCESS;
     }
     let load = LOADS.iter().find(|load| words[0] == load.0);
     let percent = match words.get(1) {

@@ -64,8 +64,8 @@ const OPERATIONS: u64 = 4_000_000;
 const SIZE: usize = 1024;
 
 /// How many blocks fit into so many MiB.
-fn slots(mib: u64) -> usize {
-    (mib << 20) as usize / SIZE
+fn slots(mib: u32) -> usize {
+    ((mib as usize) << 20) / SIZE
 }
 
 /// Does `work` so many times, and prints the time of one, when caches are warm.
@@ -80,7 +80,7 @@ fn timed(mut work: impl FnMut(u64)) {
 }
 
 /// `mib` of blocks live, of which random ones are replaced.
-pub fn live(mib: u64) {
+pub fn live(mib: u32) {
     let slots = slots(mib);
     let mut table: Vec<Option<Block>> = Vec::with_capacity(slots);
     table.extend((0..slots).map(|_| Some(Block::filled(SIZE - 8))));
@@ -105,7 +105,7 @@ fn shuffled(slots: usize, random: &mut Random) -> Vec<usize> {
 
 /// The same accesses without an allocator: a random slot of a table of pointers
 /// is read, and the first byte of a random block of an array of `mib` written.
-pub fn walk(mib: u64) {
+pub fn walk(mib: u32) {
     let slots = slots(mib);
     let mut array = vec![0xA5_u8; slots * SIZE];
     let mut random = Random::new(7);
@@ -128,7 +128,7 @@ pub fn walk(mib: u64) {
 /// The least that an allocator with lists of free blocks does: what is freed goes on the
 /// list of its class, which a table tells by the address, and what is allocated comes
 /// from there.
-pub fn list(mib: u64) {
+pub fn list(mib: u32) {
     const GRANULE_SHIFT: u32 = 16;
     let slots = slots(mib);
     let mut array = vec![0xA5_u8; slots * SIZE];

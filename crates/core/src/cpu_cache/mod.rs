@@ -277,7 +277,7 @@ impl CpuCaches {
             let memory = SlotMemory::new(start);
             // A page that is written before it is read is faulted in once.
             memory.set_object(0, 0);
-            let slot = Slot::new(memory, number, self.mode());
+            let slot = Slot::new(memory, self.mode());
             place.write(Mutex::new(Rank::CpuCache, slot));
             let slots = self.slots.load(Ordering::Relaxed);
             // Release: pairs with the Acquire in `slot`.

@@ -75,7 +75,6 @@ impl List {
 /// What a slot's lock guards.
 pub struct Slot {
     memory: SlotMemory,
-    number: usize,
     mode: Mode,
     lists: [List; CLASS_COUNT],
     budget: Budget,
@@ -111,10 +110,9 @@ impl Slot {
     );
 
     /// A slot without arrays.
-    pub fn new(memory: SlotMemory, number: usize, mode: Mode) -> Self {
+    pub fn new(memory: SlotMemory, mode: Mode) -> Self {
         Self {
             memory,
-            number,
             mode,
             lists: [List::default(); CLASS_COUNT],
             budget: Budget::new(),
@@ -130,7 +128,7 @@ impl Slot {
     fn stop(&self, class: SizeClass) -> Option<u32> {
         match self.mode {
             Mode::Rseq => {
-                let top = x86_64::stop(class.number(), self.number);
+                let top = x86_64::stop(class.number(), self.memory.start());
                 (top != x86_64::NOT_STOPPED).then_some(top)
             }
             Mode::Lock => Some(self.stop_locked(class)),

@@ -130,8 +130,8 @@ macro_rules! rseq_area {
 }
 
 /// Announces a sequence from 21 to 22 whose abort address is 23 in the area at r8,
-/// and takes the number from its place, and from it the slot's distance from the first
-/// one to rcx ([`MOST_SLOTS`] keeps it below 4 GiB); or on to 25 where the kernel does
+/// takes the number from its place, and goes from it to the slot, in rcx ([`MOST_SLOTS`]
+/// keeps its distance from the first one below 4 GiB); or on to 25 where the kernel does
 /// not know the thread. Changes rdx.
 #[doc(hidden)]
 #[macro_export]
@@ -151,16 +151,8 @@ macro_rules! rseq_enter {
             "imul ecx, dword ptr fs:[r8 + ",
             $number,
             "], 1 << {slot_shift}\n",
+            "add rcx, qword ptr [rip + thmalloc_core_entry + 16]\n",
         )
-    };
-}
-
-/// Inside a sequence: from the slot's distance in rcx to the slot.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! rseq_slot {
-    () => {
-        "add rcx, qword ptr [rip + thmalloc_core_entry + 16]\n"
     };
 }
 
@@ -232,7 +224,6 @@ macro_rules! malloc_fast_path {
             "27:",
             $crate::rseq_area_after_start!(),
             $crate::rseq_enter!("24"),
-            $crate::rseq_slot!(),
             $crate::rseq_take!(),
             "ret",
             $crate::rseq_abort!(),
@@ -247,7 +238,6 @@ macro_rules! malloc_fast_path {
             "25:",
             $crate::rseq_area!(),
             $crate::rseq_enter!("r9"),
-            $crate::rseq_slot!(),
             $crate::rseq_take!(),
             "ret",
             $crate::rseq_abort!(),
@@ -290,7 +280,6 @@ macro_rules! free_fast_path {
             "27:",
             $crate::rseq_area_after_start!(),
             $crate::rseq_enter!("24"),
-            $crate::rseq_slot!(),
             $crate::rseq_put!(),
             "ret",
             $crate::rseq_abort!(),
@@ -309,7 +298,6 @@ macro_rules! free_fast_path {
             "25:",
             $crate::rseq_area!(),
             $crate::rseq_enter!("r9"),
-            $crate::rseq_slot!(),
             $crate::rseq_put!(),
             "ret",
             $crate::rseq_abort!(),
@@ -334,7 +322,6 @@ pub extern "C" fn take(class: usize) -> *mut u8 {
         "mov esi, edi",
         rseq_area!(),
         rseq_enter!("r9"),
-        rseq_slot!(),
         rseq_take!(),
         "ret",
         rseq_abort!(),
@@ -357,7 +344,6 @@ pub unsafe extern "C" fn put(object: usize, class: usize) -> bool {
         "mov eax, esi",
         rseq_area!(),
         rseq_enter!("r9"),
-        rseq_slot!(),
         rseq_put!(),
         "mov eax, 1",
         "ret",
@@ -379,7 +365,6 @@ pub fn take_inline(class: usize) -> *mut u8 {
         asm!(
             rseq_area_with_id!(),
             rseq_enter!("24"),
-            rseq_slot!(),
             rseq_take!(),
             "24:",
             ".pushsection .text.unlikely.thmalloc_rseq, \"ax\"",
@@ -410,7 +395,6 @@ pub unsafe fn put_inline(object: usize, class: usize, otherwise: impl FnOnce()) 
         asm!(
             rseq_area_with_id!(),
             rseq_enter!("24"),
-            rseq_slot!(),
             rseq_put!(),
             ".pushsection .text.unlikely.thmalloc_rseq, \"ax\"",
             rseq_abort!(),
@@ -429,20 +413,18 @@ pub unsafe fn put_inline(object: usize, class: usize, otherwise: impl FnOnce()) 
 /// What [`stop`] returns where it could not.
 pub const NOT_STOPPED: u32 = u32::MAX;
 
-/// Stops the list of the class in the slot of that number and returns its
+/// Stops the list of the class in the slot that begins there and returns its
 /// `top`; [`NOT_STOPPED`] where this CPU's is another, or the sequence was
 /// aborted. Whoever sees the list then goes the slow way; it is the caller's,
 /// who holds the slot's lock, until `top` is set again.
 #[unsafe(naked)]
-pub extern "C" fn stop(class: usize, slot: usize) -> u32 {
+pub extern "C" fn stop(class: usize, slot: *const u8) -> u32 {
     naked_asm!(
         ".cfi_startproc",
-        "shl rsi, {slot_shift}",
         rseq_area!(),
         rseq_enter!("r9"),
         "cmp rcx, rsi",
         "jne 24f",
-        rseq_slot!(),
         "mov eax, dword ptr [rcx + rdi*8]",
         "mov dword ptr [rcx + rdi*8], {stopped}",
         "22:",
