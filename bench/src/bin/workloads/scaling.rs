@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use thmalloc_bench::stats::median;
 
 use crate::block::Block;
 use crate::random::Random;
@@ -58,8 +59,9 @@ pub fn threads(count: u32) {
     println!("{:.2}", spent / (each * u64::from(count)) as f64);
 }
 
-/// Operations with live memory.
+/// Operations with live memory, of which there are so many passes.
 const OPERATIONS: u64 = 4_000_000;
+const PASSES: u32 = 5;
 /// Bytes of one of its blocks, with an allocator's own.
 const SIZE: usize = 1024;
 
@@ -68,15 +70,16 @@ fn slots(mib: u32) -> usize {
     ((mib as usize) << 20) / SIZE
 }
 
-/// Does `work` so many times, and prints the time of one, when caches are warm.
+/// Does `work` so many times, and prints the time of one in the median pass, when caches are
+/// warm.
 fn timed(mut work: impl FnMut(u64)) {
     work(OPERATIONS / 4);
-    let start = Instant::now();
-    work(OPERATIONS);
-    println!(
-        "{:.2}",
+    let passes = (0..PASSES).map(|_| {
+        let start = Instant::now();
+        work(OPERATIONS);
         start.elapsed().as_nanos() as f64 / OPERATIONS as f64
-    );
+    });
+    println!("{:.2}", median(passes).expect("there are some"));
 }
 
 /// `mib` of blocks live, of which random ones are replaced.
