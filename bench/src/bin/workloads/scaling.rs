@@ -7,18 +7,24 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
 use thmalloc_bench::stats::median;
 
 use crate::block::Block;
 use crate::random::Random;
 
-/// Processor time of this process so far, or of the thread that asks.
-fn cpu_ns(who: UsageWho) -> f64 {
-    let usage = getrusage(who).expect("the kernel knows this process");
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    micros as f64 * 1e3
+/// Processor time of the thread that asks, so far.
+fn cpu_ns() -> f64 {
+    let spent = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("each thread has one");
+    spent.num_nanoseconds() as f64
+}
+
+/// Prints the middle one of so many passes.
+fn print_median(pass: impl FnMut() -> f64) {
+    const PASSES: usize = 5;
+    let figures = std::iter::repeat_with(pass).take(PASSES);
+    println!("{:.2}", median(figures).expect("there are some"));
 }
 
 /// `count` threads replace random blocks of small tables, together as often for
@@ -27,41 +33,40 @@ pub fn threads(count: u32) {
     const OPERATIONS: u64 = 24_000_000;
     const SLOTS: usize = 1000;
     let each = OPERATIONS / u64::from(count);
-    let barrier = Barrier::new(count as usize);
-    let spent: f64 = thread::scope(|scope| {
-        let barrier = &barrier;
-        let crew: Vec<_> = (0..u64::from(count))
-            .map(|number| {
-                scope.spawn(move || {
-                    let mut random = Random::new(number);
-                    let mut table: Vec<Option<Block>> = (0..SLOTS).map(|_| None).collect();
-                    let mut replace = |times: u64| {
-                        for _ in 0..times {
-                            let slot = random.below(SLOTS);
-                            let size = random.between(16, 256);
-                            table[slot] = None;
-                            table[slot] = Some(Block::new(size));
-                        }
-                    };
-                    // Tables are full and caches warm before it counts.
-                    replace(20 * SLOTS as u64);
-                    barrier.wait();
-                    let start = cpu_ns(UsageWho::RUSAGE_THREAD);
-                    replace(each);
-                    cpu_ns(UsageWho::RUSAGE_THREAD) - start
-                })
-            })
-            .collect();
-        crew.into_iter()
-            .map(|thread| thread.join().expect("it does not panic"))
-            .sum()
+    let work = |number: u64, barrier: &Barrier| {
+        let mut random = Random::new(number);
+        let mut table: Vec<Option<Block>> = (0..SLOTS).map(|_| None).collect();
+        let mut replace = |times: u64| {
+            for _ in 0..times {
+                let slot = random.below(SLOTS);
+                let size = random.between(16, 256);
+                table[slot] = None;
+                table[slot] = Some(Block::new(size));
+            }
+        };
+        // Tables are full and caches warm before it counts.
+        replace(20 * SLOTS as u64);
+        barrier.wait();
+        let start = cpu_ns();
+        replace(each);
+        cpu_ns() - start
+    };
+    print_median(|| {
+        let barrier = &Barrier::new(count as usize);
+        let spent: f64 = thread::scope(|scope| {
+            let crew: Vec<_> = (0..u64::from(count))
+                .map(|number| scope.spawn(move || work(number, barrier)))
+                .collect();
+            crew.into_iter()
+                .map(|thread| thread.join().expect("it does not panic"))
+                .sum()
+        });
+        spent / (each * u64::from(count)) as f64
     });
-    println!("{:.2}", spent / (each * u64::from(count)) as f64);
 }
 
-/// Operations with live memory, of which there are so many passes.
+/// Operations with live memory.
 const OPERATIONS: u64 = 4_000_000;
-const PASSES: u32 = 5;
 /// Bytes of one of its blocks, with an allocator's own.
 const SIZE: usize = 1024;
 
@@ -74,12 +79,11 @@ fn slots(mib: u32) -> usize {
 /// warm.
 fn timed(mut work: impl FnMut(u64)) {
     work(OPERATIONS / 4);
-    let passes = (0..PASSES).map(|_| {
+    print_median(|| {
         let start = Instant::now();
         work(OPERATIONS);
         start.elapsed().as_nanos() as f64 / OPERATIONS as f64
     });
-    println!("{:.2}", median(passes).expect("there are some"));
 }
 
 /// `mib` of blocks live, of which random ones are replaced.
