@@ -67,6 +67,14 @@ impl HugePolicy {
     pub fn may_fill(&self, region: &Region) -> bool {
         self.system() == HugePages::Always && region.huge.get() & FORBIDDEN == 0
     }
+
+    /// Notes what the system makes resident of a hole in a region whose other part an
+    /// object writes to.
+    pub fn note_hole(&self, region: &Region, hole: usize, bytes: usize) {
+        if self.may_fill(region) {
+            region.touch(hole, bytes);
+        }
+    }
 }
 
 impl PageHeap {

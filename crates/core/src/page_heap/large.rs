@@ -82,7 +82,6 @@ impl PageHeap {
                 return Ok(None);
             }
             state.moves += 1;
-            state.large_drawn += (granules - span.granules()) * GRANULE_PAGES;
         }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
         if each_start(new, whole).any(|start| self.is_locked(map, start)) {
@@ -99,7 +98,9 @@ impl PageHeap {
         }
         super::release::copy_part(span, new, moved, bytes);
         self.touch(map, span.start() + moved, bytes - moved);
+        let grown = granules - span.granules();
         self.free_released(map, span, moved);
+        self.state.lock().large_drawn += grown * GRANULE_PAGES;
         Ok(Some(new))
     }
 
@@ -231,14 +232,11 @@ impl State {
             // Of the span's first region, if it is that: no object ends in it.
             last.is_tail.set(u8::from(last_start != first));
             last.used.set(granule_mask(0, rest));
-            if heap.huge.may_fill(last) {
-                // What the object writes there first makes the hole resident, too.
-                let hole = rest * GRANULE_BYTES;
-                let bytes = REGION_BYTES - hole;
-                let clean = bytes / os::PAGE_BYTES - last.touched_in(hole, bytes);
-                last.touch(hole, bytes);
-                self.holes_dirty.add(clean);
-            }
+            let hole = rest * GRANULE_BYTES;
+            let touched = || last.touched_in(hole, REGION_BYTES - hole);
+            let before = touched();
+            heap.huge.note_hole(last, hole, REGION_BYTES - hole);
+            self.holes_dirty.add(touched() - before);
             self.parted.add(last);
         }
         taken
@@ -333,9 +331,7 @@ impl State {
             }
             let freed = (border.min(end) - new_end) / GRANULE_BYTES;
             let (hole, bytes) = (new_end % REGION_BYTES, freed * GRANULE_BYTES);
-            if heap.huge.may_fill(region) {
-                region.touch(hole, bytes);
-            }
+            heap.huge.note_hole(region, hole, bytes);
             self.parted
                 .mark_free(region, granule_in_region(new_end), freed);
             let pages = region.touched_in(hole, bytes);
