@@ -1,7 +1,8 @@
 /* A dense heap becomes hugepages where the system lets malloc ask for them, and
  * keeps none of what is given back. Arguments: MiB, and what is to be seen:
  * "dense" waits until half of the heap is hugepages, "sparse" that none is while
- * only one object in sixteen lives. Prints the last figures. */
+ * only one object in sixteen lives, "untouched" that none is while the program has
+ * written to a page of each of its objects of 128 KiB and 2 MiB. Prints the last figures. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,12 +25,28 @@ static long rollup_kib(const char *name) {
 	return kib;
 }
 
+static int untouched(long mib) {
+	long before = rollup_kib("Anonymous:"), huge = 0;
+	for (long taken = 0; taken < 1024 * mib; taken += 4096) {
+		*(volatile char *)malloc(2 << 20) = 1;
+		for (int i = 0; i < 16; i++) *(volatile char *)malloc(128 << 10) = 1;
+	}
+	for (int tenths = 0; tenths < 300; tenths++) {
+		huge = rollup_kib("AnonHugePages:");
+		if (huge) break;
+		usleep(100000);
+	}
+	printf("huge %ld before %ld after %ld left 0\n", huge, before, rollup_kib("Anonymous:"));
+	return 0;
+}
+
 int main(int argc, char **argv) {
 	long mib = atol(argv[1]);
 	int dense = !strcmp(argv[2], "dense");
 	size_t bytes = 512, count = ((size_t)mib << 20) / bytes;
 	pthread_t thread;
 	pthread_create(&thread, 0, sleeper, 0);
+	if (!strcmp(argv[2], "untouched")) return untouched(mib);
 	unsigned char **objects = malloc(count * sizeof *objects);
 	for (size_t i = 0; i < count; i++) {
 		objects[i] = malloc(bytes);

@@ -102,6 +102,16 @@ static void either(void *object)
         REQUIRE(errno == ENOMEM);                                              \
     } while (0)
 
+/* Most of what a limit allows is for objects, not for tables. */
+static void most_is_for_objects(size_t limit)
+{
+    struct node *list = NULL;
+    size_t bytes = exhaust(&list, 64 << 10);
+    free_every(&list, 1);
+    if (bytes + (16 << 20) < limit / 2)
+        fail("a limit of %zu MiB leaves %zu MiB for objects", limit >> 20, bytes >> 20);
+}
+
 /* Every function, when there is nothing left for objects of `size`. */
 static void every_function(struct node *old, size_t size)
 {
@@ -294,7 +304,9 @@ int main(int count, char **arguments)
     REQUIRE(pthread_create(&thread, &attributes, in_thread, NULL) == 0);
     if (strcmp(how, "started") == 0) {
         REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
-        if (limit.rlim_cur == RLIM_INFINITY)
+        if (limit.rlim_cur != RLIM_INFINITY)
+            most_is_for_objects(limit.rlim_cur);
+        else
             REQUIRE(getrlimit(RLIMIT_DATA, &limit) == 0);
         with_small = limit.rlim_cur <= (rlim_t)128 << 20;
     } else if (strcmp(how, "lowered") == 0) {

@@ -1,4 +1,4 @@
-/* Sizes over PTRDIFF_MAX and products that overflow: NULL and ENOMEM, the
+/* Sizes from 16 TiB on and products that overflow: NULL and ENOMEM, the
  * old object intact, and the heap as good as before. */
 #include "surface.h"
 
@@ -13,7 +13,7 @@
 static void sizes_are_refused(unsigned char *object) {
     size_t sizes[] = {SIZE_MAX,        SIZE_MAX - 1,     SIZE_MAX - 15,  SIZE_MAX - 4095,
                       SIZE_MAX - 4096, SIZE_MAX - 2 * MIB, SIZE_MAX / 2 + 2, (size_t)PTRDIFF_MAX + 1,
-                      PTRDIFF_MAX,     (size_t)1 << 62,  (size_t)1 << 48};
+                      PTRDIFF_MAX,     (size_t)1 << 62,  (size_t)1 << 48,  (size_t)1 << 44};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t size = OPAQUE(sizes[i]);
         REFUSED(malloc(size), size);
@@ -53,7 +53,7 @@ static void products_are_refused(unsigned char *object) {
 }
 
 static void alignments_are_refused(void) {
-    for (int shift = 48; shift < 64; shift++) {
+    for (int shift = 44; shift < 64; shift++) {
         size_t alignment = OPAQUE((size_t)1 << shift);
         REFUSED(aligned_alloc(alignment, 100), alignment);
         REFUSED(aligned_alloc(alignment, OPAQUE(SIZE_MAX)), alignment);

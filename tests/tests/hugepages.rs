@@ -50,3 +50,16 @@ fn a_sparse_heap_does_not_become_hugepages() {
     };
     assert!(figures[0] <= 0, "hugepages: {} KiB", figures[0]);
 }
+
+#[test]
+fn what_the_program_has_not_touched_becomes_no_hugepage() {
+    let test = "what_the_program_has_not_touched_becomes_no_hugepage";
+    let Some(figures) = figures(test, "256", "untouched") else {
+        return;
+    };
+    let [huge, before, after, _] = figures[..] else {
+        unreachable!("counted above");
+    };
+    assert!(huge <= 0, "hugepages: {huge} KiB");
+    assert!(after - before < 16 << 10, "{before} to {after} KiB");
+}

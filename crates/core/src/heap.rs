@@ -33,6 +33,7 @@ mod fork;
 mod growth;
 mod in_line;
 mod large;
+mod realloc;
 mod scavenge;
 mod scavenger;
 mod stats;
@@ -129,6 +130,9 @@ impl Heap {
     /// Sets the heap up at its first use.
     fn ensure_started(&self) {
         if !self.started.is_done() {
+            // First: a fork in the middle waits until it is done. Libc may allocate in
+            // there, and so come here, and start the heap.
+            self.attach();
             self.started.call(|| {
                 block::keep();
                 let config = Config::from_environment();
@@ -140,7 +144,6 @@ impl Heap {
                 }
             });
             // Libc may allocate in there: the heap is ready for it.
-            self.attach();
             self.summary.register();
             if os::is_libc_set_up() {
                 os::find_thread_functions();
@@ -413,74 +416,6 @@ impl Heap {
         Ok(span.class())
     }
 
-    /// Changes an object's size; it may move. Null where there is no memory:
-    /// the object is then as it was.
-    ///
-    /// # Safety
-    /// `object` is not null, nobody else uses it, and if it moves nobody uses
-    /// the old one any more.
-    pub unsafe fn reallocate(&self, object: *mut u8, bytes: usize) -> *mut u8 {
-        let address = object.expose_provenance();
-        let class = match self.class_or_span(address, Call::Realloc) {
-            Ok(class) => class,
-            Err(large) => return self.reallocate_large(large, bytes),
-        };
-        let old = class.bytes();
-        if bytes <= old && wastes_little(bytes, old) {
-            return object;
-        }
-        let Some(new_class) = SizeClass::for_size(bytes) else {
-            return self.move_object(object, class, bytes);
-        };
-        let new = x86_64::take_inline(new_class.number());
-        if new.is_null() {
-            return self.move_object(object, class, bytes);
-        }
-        // SAFETY: both objects have that many bytes, and are apart; the old one is
-        // given up.
-        unsafe {
-            new.copy_from_nonoverlapping(object, old.min(bytes));
-            self.free_class_inline(object, class, Call::Realloc);
-        }
-        new
-    }
-
-    /// Moves a small object of the class to a new one of so many bytes, where no
-    /// sequence takes that.
-    #[cold]
-    #[inline(never)]
-    fn move_object(&self, object: *mut u8, class: SizeClass, bytes: usize) -> *mut u8 {
-        let old = class.bytes();
-        let new = self.allocate(bytes);
-        if new.is_null() && bytes <= old {
-            return self.keep_whole(object);
-        }
-        if !new.is_null() {
-            // SAFETY: both objects have that many bytes, and are apart; the
-            // old one is given up.
-            unsafe {
-                new.copy_from_nonoverlapping(object, old.min(bytes));
-                self.free_class(object, class, Call::Realloc);
-            }
-        }
-        new
-    }
-
-    /// An object that was to become smaller, and stays as it is for want of
-    /// memory: programs do not expect that to fail.
-    #[cold]
-    fn keep_whole(&self, object: *mut u8) -> *mut u8 {
-        // Relaxed: a hint for messages about misuse.
-        self.has_oversized.store(true, Ordering::Relaxed);
-        object
-    }
-
-    /// Can an object be much larger than what was asked for last? See
-    /// `keep_whole`.
-    pub fn has_oversized(&self) -> bool {
-        self.has_oversized.load(Ordering::Relaxed)
-    }
-
     /// The span of an object; ends the process where the address is in none.
     fn span_or_die(&self, address: usize, call: Call) -> &'static Span {
         match self.map.span_of(address) {
@@ -523,12 +458,6 @@ impl Heap {
         }
         self.pages.check_invariants(&self.map);
     }
-}
-
-/// May an object of `old` bytes stay where it is for `bytes`? A quarter may be
-/// wasted.
-fn wastes_little(bytes: usize, old: usize) -> bool {
-    bytes >= old - old / 4 || old <= 64 && bytes >= old / 2
 }
 
 fn pointer(address: usize) -> *mut u8 {

@@ -238,7 +238,7 @@ impl PageMap {
     fn reserve_window(&self, first_region: usize) {
         for (covered, above) in WINDOWS {
             let granules = covered >> GRANULE_SHIFT;
-            let Ok(table) = os::map(granules, Protection::Read) else {
+            let Ok(table) = os::reserve(granules) else {
                 continue;
             };
             os::do_not_dump(table, granules);

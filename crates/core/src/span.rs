@@ -49,7 +49,7 @@ pub enum SpanKind {
 const AHEAD_BYTES: usize = 16 << 10;
 
 /// Not so objects that are larger than this: a program may use a part of each.
-const MAX_AHEAD_OBJECT: usize = PAGE_BYTES;
+pub const MAX_AHEAD_OBJECT: usize = PAGE_BYTES;
 
 /// Words of a bitmap that stand in the span itself.
 pub const INLINE_WORDS: usize = 8;

@@ -7,8 +7,8 @@
 //! has happened. (rseq(2) of librseq; `include/uapi/linux/rseq.h`.)
 //!
 //! Always: an aborted sequence goes on to the slow path, which needs none, so
-//! that single steps in a debugger come to an end. Inside a sequence no input
-//! register is overwritten. Every thread has its rseq area at the same distance
+//! that single steps in a debugger come to an end. Inside a sequence nothing
+//! is overwritten that the slow path needs. Every thread has its rseq area at the same distance
 //! from its thread pointer, and the area says that the CPU is -1 or -2 where the
 //! kernel does not know the thread (glibc's manual, "Restartable Sequences"). It stays
 //! known for its life.

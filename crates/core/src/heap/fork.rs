@@ -40,6 +40,7 @@ extern "C" fn before() {
     if os::is_single_threaded() {
         return;
     }
+    HEAP.started.wait_if_under_way();
     os::lock_streams();
     HEAP.standstill.lock_for_fork();
     // Relaxed: see there.

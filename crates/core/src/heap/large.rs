@@ -2,7 +2,8 @@
 
 use core::ptr::null_mut;
 
-use super::{Heap, each_touched, pointer, wastes_little, zero};
+use super::realloc::wastes_little;
+use super::{Heap, each_touched, pointer, zero};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::Content;
 use crate::region::{REGION_BYTES, REGION_GRANULES};
@@ -19,12 +20,10 @@ const KEEP_BYTES: usize = 1 << 30;
 /// zeros. As large as glibc's `M_MMAP_THRESHOLD_MAX`, from which on it maps.
 const SPARSE_BYTES: usize = 32 << 20;
 
-/// From this size on, nothing is given back to the system in the hope to get it:
-/// a program that tries absurd sizes would pay with its caches each time.
-const HOPELESS_BYTES: usize = 1 << 44;
-
-/// The most that can be asked for (`PTRDIFF_MAX`).
-const MAX_BYTES: usize = isize::MAX as usize;
+/// Sizes and alignments from 16 TiB on are refused. The system might map them, since it
+/// promises no memory by that; but the page map would keep a leaf for each GiB, and every
+/// walk over the heap pass all of them, for good.
+const MAX_BYTES: usize = 1 << 44;
 
 impl Heap {
     /// A large object. Sizes up to [`MAX_SMALL_BYTES`] come here, too, for their
@@ -37,7 +36,7 @@ impl Heap {
     }
 
     fn take_large(&self, bytes: usize, align: usize, content: Content) -> Option<&'static Span> {
-        if bytes.checked_add(align).is_none_or(|sum| sum > MAX_BYTES) {
+        if bytes.max(align) >= MAX_BYTES {
             return None;
         }
         self.ensure_started();
@@ -47,13 +46,7 @@ impl Heap {
             self.pages
                 .allocate_large(&self.map, &self.metadata, granules, align, content)
         };
-        let span = allocate().or_else(|error| {
-            // What no system has, no giving back helps to get.
-            if bytes.max(align * GRANULE_BYTES) >= HOPELESS_BYTES {
-                return Err(error);
-            }
-            self.reclaim_and_retry(allocate)
-        });
+        let span = allocate().or_else(|_| self.reclaim_and_retry(allocate));
         self.open_window();
         self.look_at_growth();
         self.after_allocation(bytes);
@@ -97,7 +90,7 @@ impl Heap {
     /// Changes a large object's size: in place where it can, else by moving its
     /// pages, else by copying.
     pub(super) fn reallocate_large(&self, span: &'static Span, bytes: usize) -> *mut u8 {
-        if bytes > MAX_BYTES - REGION_BYTES {
+        if bytes >= MAX_BYTES {
             return null_mut();
         }
         let old = span.large_bytes();

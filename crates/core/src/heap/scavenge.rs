@@ -17,7 +17,7 @@ use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::{CLASS_COUNT, SizeClass, set_of};
-use crate::span::{Span, SpanKind};
+use crate::span::{MAX_AHEAD_OBJECT, Span, SpanKind};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where something is in demand, less than this is not worth giving back, in
@@ -191,7 +191,9 @@ impl Heap {
         turns.dense_found != 0
     }
 
-    /// Are nearly all bytes of a region those of objects, handed out or cached?
+    /// Are nearly all bytes of a region those of objects, handed out or cached, which have
+    /// memory? Of larger objects nobody knows how much the program has touched, and a
+    /// collapse makes all of it resident.
     fn is_dense(&self, start: usize, region: &Region) -> bool {
         if region.kind() != RegionKind::Parted || region.used_count() != REGION_GRANULES {
             return false;
@@ -199,9 +201,10 @@ impl Heap {
         let slots = self.map.slots_of_region(start);
         let bytes: usize = slots
             .map(|span| match span.kind() {
-                SpanKind::Small => span.live() * span.class().bytes(),
-                SpanKind::Large => span.large_bytes().min(REGION_BYTES),
-                SpanKind::Free | SpanKind::Inner => 0,
+                SpanKind::Small if span.class().bytes() <= MAX_AHEAD_OBJECT => {
+                    span.live() * span.class().bytes()
+                }
+                _ => 0,
             })
             .sum();
         bytes >= REGION_BYTES - REGION_BYTES / DENSE_SHARE

@@ -70,6 +70,28 @@ pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory>
     }
 }
 
+/// Maps address space for a table of which most stays untouched, to be read. No more than an
+/// eighth of what the process may have at all (RLIMIT_AS of setrlimit(2)): the rest is for
+/// objects.
+pub fn reserve(bytes: usize) -> Result<*mut u8, OutOfMemory> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: libc::RLIM64_INFINITY,
+        rlim_max: libc::RLIM64_INFINITY,
+    };
+    let place: *mut libc::rlimit64 = &mut limit;
+    let arguments = [0, libc::RLIMIT_AS as usize, 0, place.addr(), 0, 0];
+    // SAFETY: the system writes to `limit`, or refuses: then there is none.
+    unsafe { call(libc::SYS_prlimit64, arguments) };
+    let most = match limit.rlim_cur {
+        libc::RLIM64_INFINITY => usize::MAX,
+        limit => limit as usize / 8,
+    };
+    match bytes <= most {
+        true => map(bytes, Protection::Read),
+        false => Err(OutOfMemory),
+    }
+}
+
 /// As [`map`], at a multiple of `align` (a power of two).
 pub fn map_aligned(
     bytes: usize,

@@ -5,7 +5,8 @@
 //! plain `*mut u8`; lengths are bytes and multiples of [`PAGE_BYTES`].
 //!
 //! Another architecture would add a file beside `x86_64.rs` (thread-local
-//! storage) and one beside `cpu_cache/x86_64.rs` (restartable sequences).
+//! storage) and one beside `cpu_cache/x86_64.rs` (restartable sequences); outside of this
+//! crate only `operator new` and `delete` have assembly.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
 compile_error!("thmalloc runs on Linux x86-64 with glibc");
@@ -26,7 +27,8 @@ pub use hugepages::{HugePages, collapse, forbid_hugepages, huge_pages, split_hug
 pub use linux::{
     Protection, abort, decommit, do_not_dump, futex_wait, futex_wait_for, futex_wake_all,
     futex_wake_one, is_locked, is_one_mapping, map, map_aligned, membarrier_rseq, move_pages,
-    populate, protect, register_membarrier_rseq, sleep_briefly, unmap, write_stderr, yield_now,
+    populate, protect, register_membarrier_rseq, reserve, sleep_briefly, unmap, write_stderr,
+    yield_now,
 };
 pub use process::{
     at_fork, environment, is_libc_set_up, is_secure_execution, is_single_threaded, lock_streams,

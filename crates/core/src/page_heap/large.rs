@@ -71,18 +71,15 @@ impl PageHeap {
         bytes: usize,
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
+        if self.state.lock().moves >= MAX_MOVES {
+            return Ok(None);
+        }
         let whole = bytes / REGION_BYTES;
         let mut movable = each_start(span, whole);
         if !movable.all(|start| self.may_move(map, start)) {
             return Ok(None);
         }
-        {
-            let mut state = self.state.lock();
-            if state.moves >= MAX_MOVES {
-                return Ok(None);
-            }
-            state.moves += 1;
-        }
+        self.state.lock().moves += 1;
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
         if each_start(new, whole).any(|start| self.is_locked(map, start)) {
             self.free(map, new, 0);

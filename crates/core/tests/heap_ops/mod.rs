@@ -349,15 +349,9 @@ impl Session {
         }
     }
 
-    /// Sizes that no machine has: null, after the heap gave back all it could,
-    /// address space included.
+    /// Sizes that are refused.
     fn ask_the_impossible(&mut self, kind: usize) {
-        let bytes = [1 << 47, isize::MAX as usize, usize::MAX][kind % 3];
-        // The first goes all the way down, and gives everything back.
-        if bytes == 1 << 47 && self.sweeps >= MAX_SWEEPS {
-            return;
-        }
-        self.sweeps += usize::from(bytes == 1 << 47);
+        let bytes = [1 << 44, isize::MAX as usize, usize::MAX][kind % 3];
         assert!(HEAP.allocate(bytes).is_null());
         assert!(HEAP.allocate_zeroed(bytes, 64).is_null());
         if let Some(object) = self.live.first() {

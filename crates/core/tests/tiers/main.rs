@@ -3,6 +3,7 @@
 mod central;
 mod page_heap;
 mod page_map;
+mod placement;
 mod region;
 mod size_class;
 mod span;
