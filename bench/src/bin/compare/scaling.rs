@@ -91,9 +91,10 @@ fn once(arguments: [&str; 2], allocator: Option<&Allocator>) -> io::Result<f64> 
 pub fn run(allocators: &[Allocator], rounds: u32) -> io::Result<Scaling> {
     let sizes = sizes();
     let empty = |points: &[u64]| points.iter().map(|point| (*point, Vec::new())).collect();
+    let kinds = [("threads", &THREADS[..]), ("live", &sizes[..])];
     let mut all: Vec<(Series, &str, Option<&Allocator>)> = Vec::new();
     for allocator in allocators {
-        for (what, points) in [("threads", &THREADS[..]), ("live", &sizes[..])] {
+        for (what, points) in kinds {
             let series = Series {
                 what,
                 name: allocator.name,
@@ -112,12 +113,10 @@ pub fn run(allocators: &[Allocator], rounds: u32) -> io::Result<Scaling> {
     }
     // Point by point: what is divided by one another runs side by side.
     for round in 1..=rounds {
-        for (kind, points) in [("threads", &THREADS[..]), ("live", &sizes[..])] {
+        for (kind, points) in kinds {
             for (nth, point) in points.iter().enumerate() {
-                for (series, command, allocator) in &mut all {
-                    if series.what != kind {
-                        continue;
-                    }
+                let of_kind = all.iter_mut().filter(|(series, ..)| series.what == kind);
+                for (series, command, allocator) in of_kind {
                     let name = series.name;
                     progress::show(&format!("round {round}/{rounds} {kind} {point} on {name}"));
                     let ns = once([command, &point.to_string()], *allocator)?;

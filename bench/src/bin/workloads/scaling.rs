@@ -1,6 +1,6 @@
 //! The cost of an operation as threads and live memory grow.
 //!
-//! Each prints one line: nanoseconds of processor time for one operation.
+//! Each prints one line: nanoseconds of one operation; by threads, of processor time.
 
 use std::hint::black_box;
 use std::sync::Barrier;

@@ -1,9 +1,9 @@
 //! fork(2): the child gets a heap on which nobody is in the middle of anything.
 //!
 //! Before a fork every lock is taken, in the order of ranks, and in lock mode
-//! every list of the CPU caches is stopped; afterwards they are released in the
-//! parent and in the child alike. A restartable sequence that another thread is
-//! in at that moment has either written its last word, or not: the kernel
+//! every list of the CPU caches is stopped, once a start-up that is under way is
+//! done; afterwards they are released in the parent and in the child alike. A
+//! restartable sequence that another thread is in at that moment has either written its last word, or not: the kernel
 //! copies the pages of a process so that what one thread wrote before something
 //! else is there if that is (`dup_mmap`, which keeps faults waiting until all
 //! tables are copied).

@@ -16,7 +16,7 @@
 //! of others by whoever has them; it may be read by anybody.
 
 use super::PageHeap;
-use crate::os::{self, HugePages};
+use crate::os::{self, HugePages, PAGE_BYTES};
 use crate::region::{REGION_BYTES, Region};
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -68,12 +68,15 @@ impl HugePolicy {
         self.system() == HugePages::Always && region.huge.get() & FORBIDDEN == 0
     }
 
-    /// Notes what the system makes resident of a hole in a region whose other part an
-    /// object writes to.
-    pub fn note_hole(&self, region: &Region, hole: usize, bytes: usize) {
-        if self.may_fill(region) {
-            region.touch(hole, bytes);
+    /// Notes what the system may make resident of a part of a region, where another part
+    /// is written to. Returns how many of its pages did not count as touched before.
+    pub fn note_filled(&self, region: &Region, first: usize, bytes: usize) -> usize {
+        if !self.may_fill(region) {
+            return 0;
         }
+        let clean = bytes / PAGE_BYTES - region.touched_in(first, bytes);
+        region.touch(first, bytes);
+        clean
     }
 }
 

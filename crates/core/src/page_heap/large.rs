@@ -230,10 +230,8 @@ impl State {
             last.is_tail.set(u8::from(last_start != first));
             last.used.set(granule_mask(0, rest));
             let hole = rest * GRANULE_BYTES;
-            let touched = || last.touched_in(hole, REGION_BYTES - hole);
-            let before = touched();
-            heap.huge.note_hole(last, hole, REGION_BYTES - hole);
-            self.holes_dirty.add(touched() - before);
+            let filled = heap.huge.note_filled(last, hole, REGION_BYTES - hole);
+            self.holes_dirty.add(filled);
             self.parted.add(last);
         }
         taken
@@ -328,7 +326,7 @@ impl State {
             }
             let freed = (border.min(end) - new_end) / GRANULE_BYTES;
             let (hole, bytes) = (new_end % REGION_BYTES, freed * GRANULE_BYTES);
-            heap.huge.note_hole(region, hole, bytes);
+            heap.huge.note_filled(region, hole, bytes);
             self.parted
                 .mark_free(region, granule_in_region(new_end), freed);
             let pages = region.touched_in(hole, bytes);

@@ -377,11 +377,8 @@ impl State {
         region.used.set(0);
         region.is_tail.set(0);
         self.runs_dirty.take(region.touched_pages());
-        if heap.huge.may_fill(region) {
-            let pages = REGION_BYTES / os::PAGE_BYTES - region.touched_pages();
-            heap.totals.note_taken(pages);
-            region.touch(0, REGION_BYTES);
-        }
+        let filled = heap.huge.note_filled(region, 0, REGION_BYTES);
+        heap.totals.note_taken(filled);
         self.holes_dirty.add(region.touched_pages());
         self.parted.add(region);
         Some((region, 0))

@@ -16,6 +16,7 @@ use thmalloc_core::metadata::Metadata;
 use thmalloc_core::os::PAGE_BYTES;
 use thmalloc_core::page_heap::PageHeap;
 use thmalloc_core::page_map::PageMap;
+use thmalloc_core::span::Span;
 
 /// The tiers that everything above stands on. They live for good, as those of
 /// the one heap do.
@@ -32,6 +33,12 @@ impl Ground {
             pages: PageHeap::new(),
             metadata: Metadata::new(),
         }))
+    }
+
+    /// A span of so many granules.
+    fn take(&self, granules: usize) -> &'static Span {
+        let span = self.pages.allocate(&self.map, &self.metadata, granules, 1);
+        span.expect("memory")
     }
 }
 

@@ -11,12 +11,8 @@ use crate::{Ground, resident_pages};
 
 #[test]
 fn a_span_goes_into_the_fullest_region_that_has_a_hole() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
+    let ground = Ground::new();
+    let take = |granules| ground.take(granules);
     let region = |span: &Span| span.start() & !(REGION_BYTES - 1);
     // One region with 20 granules in use, another one with 25.
     let (first, second) = (take(20), take(25));
@@ -32,27 +28,19 @@ fn a_span_goes_into_the_fullest_region_that_has_a_hole() {
 
 #[test]
 fn what_a_large_span_leaves_of_its_last_region_serves_others() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let large = pages.allocate(map, metadata, 40, 1).expect("memory");
-    let small = pages.allocate(map, metadata, 24, 1).expect("memory");
+    let ground = Ground::new();
+    let Ground { map, pages, .. } = ground;
+    let large = ground.take(40);
+    let small = ground.take(24);
     assert_eq!(small.start(), large.end());
     pages.check_invariants(map);
 }
 
 #[test]
 fn a_run_is_known_by_its_first_region_and_from_inside() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let span = pages
-        .allocate(map, metadata, 3 * REGION_GRANULES, 1)
-        .expect("memory");
+    let ground = Ground::new();
+    let Ground { map, pages, .. } = ground;
+    let span = ground.take(3 * REGION_GRANULES);
     let start = span.start();
     pages.free(map, span, 0);
     let at = |index: usize| start + index * REGION_BYTES;
@@ -65,9 +53,7 @@ fn a_run_is_known_by_its_first_region_and_from_inside() {
         assert_eq!(piece(index), Piece::Nothing, "{index}");
         assert_eq!(pages.rest_of_run(map, at(index)), regions - index);
     }
-    let used = pages
-        .allocate(map, metadata, 2 * REGION_GRANULES, 1)
-        .expect("memory");
+    let used = ground.take(2 * REGION_GRANULES);
     assert_eq!(used.start(), start);
     assert_eq!(pages.rest_of_run(map, at(1)), 0, "inside a large span");
     assert_eq!(pages.rest_of_run(map, at(2)), 0, "a run begins here");
@@ -75,12 +61,9 @@ fn a_run_is_known_by_its_first_region_and_from_inside() {
 
 #[test]
 fn what_a_large_span_leaves_comes_after_a_warm_hole() {
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = Ground::new();
-    let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
+    let ground = Ground::new();
+    let Ground { map, pages, .. } = ground;
+    let take = |granules| ground.take(granules);
     // A region of small spans with a warm hole of 16 granules, and a fuller one that
     // a large span ends in, warm, too.
     let (first, hole, last) = (take(2), take(16), take(14));
@@ -106,11 +89,7 @@ fn what_a_large_span_leaves_comes_after_a_warm_hole() {
 }
 
 fn take_regions(ground: &'static Ground, regions: usize) -> &'static Span {
-    let granules = regions * REGION_GRANULES;
-    let span = ground
-        .pages
-        .allocate(&ground.map, &ground.metadata, granules, 1);
-    span.expect("memory")
+    ground.take(regions * REGION_GRANULES)
 }
 
 #[test]
@@ -168,12 +147,13 @@ fn of_runs_of_one_length_the_one_with_more_memory_serves() {
 
 #[test]
 fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
+    let ground = Ground::new();
     let Ground {
         map,
         pages,
         metadata,
-    } = Ground::new();
-    let take = |granules| pages.allocate(map, metadata, granules, 1).expect("memory");
+    } = ground;
+    let take = |granules| ground.take(granules);
     let word = |span: &Span, page: usize| -> *mut u64 {
         std::ptr::with_exposed_provenance_mut(span.start() + page * PAGE_BYTES)
     };
@@ -238,16 +218,11 @@ fn a_large_object_gets_the_pages_of_free_regions_that_lie_apart() {
 #[test]
 fn where_the_system_fills_regions_by_itself_holes_go_back_and_stay_away() {
     let ground = Ground::new();
-    let Ground {
-        map,
-        pages,
-        metadata,
-    } = ground;
-    let warm = pages.allocate(map, metadata, 1, 1).expect("memory");
+    let Ground { map, pages, .. } = ground;
+    let warm = ground.take(1);
     pages.set_huge_pages(HugePages::Always);
     pages.free(map, warm, 0);
-    let allocate = || pages.allocate(map, metadata, 1, 1).expect("memory");
-    let spans: Vec<_> = (0..REGION_GRANULES).map(|_| allocate()).collect();
+    let spans: Vec<_> = (0..REGION_GRANULES).map(|_| ground.take(1)).collect();
     let start = spans[0].start() & !(REGION_BYTES - 1);
     let fault = || {
         let place: *mut u8 = std::ptr::with_exposed_provenance_mut(spans[0].start());
