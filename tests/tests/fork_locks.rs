@@ -1,5 +1,6 @@
 //! fork at the moments when somebody else has a lock that it must wait for.
 
+use std::process::Command;
 use std::time::Duration;
 
 use thmalloc_tests::{Build, Mode, compile, library, on_thmalloc, run, target_dir};
@@ -23,6 +24,21 @@ fn a_cache_that_is_set_up_during_fork_works_in_the_child() {
             let mut command = on_thmalloc(Build::Release, mode, &program);
             command.arg((turn * 1543 % 60_000).to_string());
             run(&mut command, Duration::from_secs(120)).expect_success("fork beside start-up");
+        }
+    }
+}
+
+#[test]
+fn a_heap_that_begins_during_fork_is_begun_in_the_child() {
+    let program = compile("fork_starting.c", &[]);
+    for mode in Mode::ALL {
+        for turn in 0..200 {
+            let mut command = Command::new(&program);
+            command
+                .arg(library(Build::Release))
+                .arg((turn * 101 % 20_000).to_string())
+                .env("THMALLOC_CONF", mode.conf());
+            run(&mut command, Duration::from_secs(120)).expect_success("fork beside a first use");
         }
     }
 }

@@ -130,8 +130,8 @@ impl Heap {
     /// Sets the heap up at its first use.
     fn ensure_started(&self) {
         if !self.started.is_done() {
-            // First: a fork in the middle waits until it is done. Libc may allocate in
-            // there, and so come here, and start the heap.
+            // First: from here on a fork sees to it that the heap is started before. Libc
+            // may allocate in there, and so come here, and start the heap.
             self.attach();
             self.started.call(|| {
                 block::keep();

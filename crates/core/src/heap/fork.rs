@@ -1,10 +1,10 @@
 //! fork(2): the child gets a heap on which nobody is in the middle of anything.
 //!
-//! Before a fork every lock is taken, in the order of ranks, and in lock mode
-//! every list of the CPU caches is stopped, once a start-up that is under way is
-//! done; afterwards they are released in the parent and in the child alike. A
-//! restartable sequence that another thread is in at that moment has either written its last word, or not: the kernel
-//! copies the pages of a process so that what one thread wrote before something
+//! Before a fork the heap is started if it is not, every lock is taken, in the order
+//! of ranks, and in lock mode every list of the CPU caches is stopped; afterwards they
+//! are released in the parent and in the child alike. A restartable sequence that
+//! another thread is in at that moment has either written its last word, or not: the
+//! kernel copies the pages of a process so that what one thread wrote before something
 //! else is there if that is (`dup_mmap`, which keeps faults waiting until all
 //! tables are copied).
 //!
@@ -40,7 +40,9 @@ extern "C" fn before() {
     if os::is_single_threaded() {
         return;
     }
-    HEAP.started.wait_if_under_way();
+    // Before any lock, since libc may allocate in there. A start that another thread is
+    // at, or comes to from here on, would stay under way in the child for good.
+    HEAP.ensure_started();
     os::lock_streams();
     HEAP.standstill.lock_for_fork();
     // Relaxed: see there.

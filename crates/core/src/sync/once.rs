@@ -51,15 +51,11 @@ impl Once {
                 os::futex_wake_all(&self.state);
             }
             Err(DONE) => {}
-            Err(_) => self.wait_if_under_way(),
-        }
-    }
-
-    /// Waits for whoever is at it, if somebody is.
-    pub fn wait_if_under_way(&self) {
-        // Acquire: pairs with the Release in `call`.
-        while self.state.load(Ordering::Acquire) == UNDER_WAY {
-            os::futex_wait(&self.state, UNDER_WAY);
+            Err(_) => {
+                while !self.is_done() {
+                    os::futex_wait(&self.state, UNDER_WAY);
+                }
+            }
         }
     }
 }
