@@ -13,7 +13,7 @@ enum { UNABLE = 77, ASLEEP_FOR = 3000, NAPS = 20 };
 /* It has slept for as long, and used no time. */
 static void require_sleep(int id)
 {
-    await_sleep(id, 600);
+    await_sleep(id, 1500);
     unsigned long long switches = switches_of(id), time = time_of(id);
     usleep(ASLEEP_FOR * 1000);
     if (switches_of(id) != switches)
@@ -121,6 +121,8 @@ static void after_a_thread_has_ended(void)
 {
     start_crew();
     end_crew();
+    /* A thread that was waited for leaves its folder a moment later. */
+    AWAIT(threads().count == 1);
     load_alone();
     in_a_child();
 }

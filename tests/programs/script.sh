@@ -43,8 +43,11 @@ kill -USR1 $$
 [[ "thmalloc-2024" =~ ^([a-z]+)-([0-9]+)$ ]] && echo "${BASH_REMATCH[@]}"
 printf '%q %05d %x\n' "a b'c" 42 255
 eval 'echo evaluated $((2 ** 40))'
-coproc { read -r line; echo "coprocess got $line"; }
+# It stays until it is told to go: bash forgets one that has ended.
+coproc { read -r line; echo "coprocess got $line"; read -r line; }
 echo hello >&"${COPROC[1]}"
 read -r answer <&"${COPROC[0]}"
 echo "$answer"
+echo bye >&"${COPROC[1]}"
+wait
 exit 3

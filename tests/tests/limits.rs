@@ -7,8 +7,22 @@ use thmalloc_tests::{
     Build, Mode, compile, hang_guard, on_thmalloc, passes_in_both_modes, run, skip,
 };
 
-/// What the system could hand out now, in GiB; 0 where it does not say.
+/// What the system could hand out now, in GiB; 0 where it does not say. No more than
+/// is left to a control group that has a limit.
 fn available_gib() -> u64 {
+    let number = |file: &str| {
+        let text = fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let left = |(most, now): (&str, &str)| Some(number(most)?.saturating_sub(number(now)?));
+    let groups = [
+        ("memory.max", "memory.current"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+        ),
+    ];
+    let limit = groups.into_iter().filter_map(left).min();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     meminfo
         .lines()
@@ -20,7 +34,7 @@ fn available_gib() -> u64 {
                 .parse::<u64>()
                 .ok()
         })
-        .map_or(0, |kib| kib >> 20)
+        .map_or(0, |kib| limit.unwrap_or(u64::MAX).min(kib << 10) >> 30)
 }
 
 /// Does the system hand out address space beyond its memory?

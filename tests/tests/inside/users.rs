@@ -37,10 +37,13 @@ impl Nobody {
         Some(nobody)
     }
 
+    /// By another process: while a thread of ours has a file open for writing, a child
+    /// that another thread forks has so, too, and nobody can execute the file.
     fn copy(&self, name: &str, file: &Path) {
-        let copy = self.directory.join(name);
-        fs::copy(file, &copy).expect("a copy");
-        fs::set_permissions(copy, Permissions::from_mode(0o755)).expect("its mode");
+        let mut install = Command::new("install");
+        install.args(["-m", "0755"]).arg(file);
+        let status = install.arg(self.directory.join(name)).status();
+        assert!(status.expect("install runs").success(), "install {name}");
     }
 
     /// Starts one of the copies as this user.
