@@ -112,6 +112,18 @@ static void most_is_for_objects(size_t limit)
         fail("a limit of %zu MiB leaves %zu MiB for objects", limit >> 20, bytes >> 20);
 }
 
+/* A request that cannot be served takes nothing of what is free. */
+static void a_refusal_leaves(size_t least)
+{
+    struct node *list = NULL;
+    for (int i = 0; i < 50; i++)
+        REFUSED(malloc((size_t)1 << 30));
+    size_t bytes = exhaust(&list, 1 << 20);
+    free_every(&list, 1);
+    if (bytes < least)
+        fail("after refusals %zu MiB are left of %zu", bytes >> 20, least >> 20);
+}
+
 /* Every function, when there is nothing left for objects of `size`. */
 static void every_function(struct node *old, size_t size)
 {
@@ -316,6 +328,7 @@ int main(int count, char **arguments)
     } else if (strcmp(how, "below") == 0) {
         warm_up(48 << 20);
         set_limit(bytes);
+        a_refusal_leaves(40 << 20);
     } else if (strcmp(how, "refused") == 0) {
         warm_up(48 << 20);
         refuse_memory(refused_from = 1);

@@ -4,6 +4,7 @@
  *
  * usage: scavenger_load blocked|exited|large|survivors WORKERS MIB
  *        scavenger_load alone ORDER SIZES MIB
+ *        scavenger_load resized shrunk|freed THREADS MIB
  * Says in KiB: what was held before, at the peak, and in the end; what is live;
  * the pages that live objects stand on; how many milliseconds it took.
  */
@@ -198,6 +199,51 @@ static void alone(const char *order, const char *sizes, size_t mib)
     exit(0);
 }
 
+static void *waits(void *unused)
+{
+    for (;;)
+        sem_wait(&forever);
+    return unused;
+}
+
+/* One object that grows to all of it by realloc, and is freed, or becomes small again: no
+ * other call of malloc or free. */
+static void resized(const char *how, int beside, size_t mib)
+{
+    pthread_t ids[MOST_WORKERS];
+    size_t size = 300 * KIB, most = mib * MIB, left = 0;
+    sem_init(&forever, 0, 0);
+    for (int i = 0; i < beside; i++)
+        REQUIRE(pthread_create(&ids[i], NULL, waits, NULL) == 0);
+    unsigned char *object = malloc(size);
+    REQUIRE(object);
+    memset(object, 7, size);
+    size_t start = rss_anon();
+    while (size < most) {
+        size_t larger = size + size / 2 < most ? size + size / 2 : most;
+        object = realloc(object, larger);
+        REQUIRE(object);
+        memset(object + size, 7, larger - size);
+        size = larger;
+    }
+    size_t peak = rss_anon();
+    if (strcmp(how, "shrunk") == 0) {
+        left = MIB;
+        object = realloc(object, left);
+        for (size_t i = 0; i < left; i++)
+            REQUIRE(object[i] == 7);
+    } else {
+        free(object);
+    }
+    long since = milliseconds();
+    if (beside)
+        AWAIT(rss_anon() <= start + left + left / 10 + 4 * MIB);
+    printf("start %zu peak %zu end %zu live %zu pages %zu after %ld\n", start / KIB,
+           peak / KIB, rss_anon() / KIB, left / KIB, left / KIB, milliseconds() - since);
+    check_heap();
+    exit(0);
+}
+
 int main(int count, char **arguments)
 {
     /* No buffer of stdio's: it would be the one call of malloc. */
@@ -206,5 +252,7 @@ int main(int count, char **arguments)
         crowd(arguments[1], atoi(arguments[2]), atol(arguments[3]));
     if (count == 5 && strcmp(arguments[1], "alone") == 0)
         alone(arguments[2], arguments[3], atol(arguments[4]));
+    if (count == 5 && strcmp(arguments[1], "resized") == 0)
+        resized(arguments[2], atoi(arguments[3]), atol(arguments[4]));
     return 2;
 }

@@ -48,6 +48,10 @@ fn wrong_size(function: &str, given: u64, size: u64) -> String {
     )
 }
 
+fn interrupted() -> String {
+    "thmalloc: a call of malloc or free would wait for ever for one that a signal handler interrupted (handlers must not allocate, nor leave one by longjmp or exit)".to_owned()
+}
+
 /// The addresses in `line`, where it is `expected` with addresses put in.
 fn addresses(line: &str, expected: &str) -> Option<Vec<u64>> {
     let mut parts = expected.split(AN_ADDRESS);
@@ -160,6 +164,8 @@ misuses! {
     free_sized_of_a_huge_object_with_a_wrong_size: "free_sized_huge" => wrong_size("free_sized", 100, 64 << 20);
     free_aligned_sized_of_a_stack_address: "free_aligned_sized_stack" => foreign("free_aligned_sized");
     free_aligned_sized_with_a_wrong_size: "free_aligned_sized_wrong" => wrong_size("free_aligned_sized", 4096, 256);
+
+    a_handler_that_leaves_malloc_by_longjmp: "left_by_longjmp" => interrupted();
 
     delete_of_a_stack_address: "delete_stack" with "-lstdc++" => foreign("free");
     delete_array_of_a_stack_address: "delete_array_stack" with "-lstdc++" => foreign("free");

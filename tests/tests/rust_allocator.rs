@@ -173,6 +173,10 @@ fn a_program_with_the_rust_allocator_defines_no_symbol_of_malloc() {
     );
     let ours: Vec<_> = defined_there.intersection(&names).collect();
     assert!(ours.is_empty(), "{ours:?}");
+    // What registers the handlers of fork as the program begins is there, though nothing
+    // calls it.
+    let constructor = |name: &&String| name.contains("thmalloc") && name.contains("constructor");
+    assert!(defined_there.iter().find(constructor).is_some());
     // The same look at the library finds them all.
     let in_the_library = defined(&library(Build::Release));
     assert!(in_the_library.is_superset(&names));

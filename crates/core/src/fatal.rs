@@ -196,6 +196,18 @@ pub fn cannot_throw(bytes: usize) -> ! {
         .text(" bytes: out of memory, and no C++ runtime was found to throw std::bad_alloc"))
 }
 
+/// A process with one thread waits for that thread itself: it is in the middle of a call of
+/// the heap's, which a signal handler interrupted. The handler allocates, or has left
+/// it by longjmp(3) or exit(3).
+#[cold]
+#[inline(never)]
+pub fn waits_for_itself() -> ! {
+    die(Line::new().text(
+        "a call of malloc or free would wait for ever for one that a signal handler interrupted \
+         (handlers must not allocate, nor leave one by longjmp or exit)",
+    ))
+}
+
 /// The books do not agree: a bug of ours, or a wild write of the program's.
 #[cold]
 #[inline(never)]

@@ -24,6 +24,21 @@ use thmalloc_core::fatal::Call;
 use thmalloc_core::heap::HEAP;
 use thmalloc_core::size_class::SizeClass;
 
+/// Registers the handlers of fork when the program or the library is loaded. The first
+/// allocation may come when there are threads: a fork in another one may be past its
+/// handlers then, and the loader's lock, which the second call takes, may be held by
+/// whoever waits for this thread.
+#[used]
+// SAFETY: the loader calls the addresses in this section once, when the program or
+// library is loaded; a C function without parameters may be called so.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    HEAP.attach();
+    thmalloc_core::os::find_thread_functions();
+}
+
 /// The allocator. All values of this type are the same heap, the process's.
 ///
 /// Its methods may be called from any thread, not from a signal handler. A

@@ -113,6 +113,16 @@ fn it_takes_a_second_or_a_little_more_on_a_busy_machine() {
     within_three_seconds(&["survivors", "16", "128"]);
 }
 
+#[test]
+fn what_realloc_takes_and_leaves_comes_back() {
+    for mode in Mode::ALL {
+        for how in ["freed", "shrunk"] {
+            comes_back(mode, &["resized", how, "1", "128"], 128, 4 * MIB);
+            comes_back(mode, &["resized", how, "0", "128"], 128, IN_LINE);
+        }
+    }
+}
+
 /// With one thread: 4 MiB may be unused, besides what the caches hold; 1 to 5
 /// MiB are measured.
 const IN_LINE: usize = 12 * MIB;

@@ -13,6 +13,7 @@ use core::mem::offset_of;
 use super::capacity::{Budget, Demand, MAX_CAPACITY, Overflow};
 use super::layout::{FIRST_ARRAY, SLOT_BYTES, STOPPED, SlotMemory};
 use super::{Mode, Tiers, x86_64};
+use crate::fatal;
 use crate::os::{self, OutOfMemory};
 use crate::size_class::{CLASS_COUNT, ClassSet, MAX_BATCH, SizeClass, classes_of};
 use crate::sync::atomic::Ordering;
@@ -144,6 +145,9 @@ impl Slot {
             let old = top.swap(STOPPED, Ordering::Acquire);
             if old != STOPPED {
                 return old;
+            }
+            if os::is_single_threaded() {
+                fatal::waits_for_itself();
             }
             // A thread of high priority does not let others run by yielding.
             turns += 1;

@@ -95,6 +95,7 @@ impl Heap {
         }
         let old = span.large_bytes();
         if self.resize_in_place(span, bytes) {
+            self.after_resize(old, span.large_bytes());
             return pointer(span.start());
         }
         let granules = granules_of(bytes);
@@ -107,6 +108,7 @@ impl Heap {
             let new = pages.move_large(map, &self.metadata, span, old, granules);
             if let Ok(Some(new)) = new {
                 new.set_large_bytes(usable_bytes(bytes));
+                self.after_resize(old, new.large_bytes());
                 return pointer(new.start());
             }
         }
@@ -119,6 +121,17 @@ impl Heap {
             self.free_large(span);
         }
         new
+    }
+
+    /// An object that changed its size without a malloc and a free is one of them all the
+    /// same, for who gives memory back: of the difference.
+    fn after_resize(&self, old: usize, new: usize) {
+        if new < old {
+            self.after_free(old - new, 1);
+        } else if new > old {
+            self.look_at_growth();
+            self.after_allocation(new - old);
+        }
     }
 
     fn resize_in_place(&self, span: &'static Span, bytes: usize) -> bool {

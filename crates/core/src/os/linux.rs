@@ -74,22 +74,30 @@ pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory>
 /// eighth of what the process may have at all (RLIMIT_AS of setrlimit(2)): the rest is for
 /// objects.
 pub fn reserve(bytes: usize) -> Result<*mut u8, OutOfMemory> {
+    match limit(libc::RLIMIT_AS) {
+        Some(limit) if bytes > limit / 8 => Err(OutOfMemory),
+        _ => map(bytes, Protection::Read),
+    }
+}
+
+/// Has the process a limit on what it maps: RLIMIT_AS or RLIMIT_DATA of setrlimit(2)?
+pub fn may_be_refused() -> bool {
+    [libc::RLIMIT_AS, libc::RLIMIT_DATA]
+        .into_iter()
+        .any(|resource| limit(resource).is_some())
+}
+
+/// A limit of the process's (getrlimit(2)), if it has one.
+fn limit(resource: libc::__rlimit_resource_t) -> Option<usize> {
     let mut limit = libc::rlimit64 {
         rlim_cur: libc::RLIM64_INFINITY,
         rlim_max: libc::RLIM64_INFINITY,
     };
     let place: *mut libc::rlimit64 = &mut limit;
-    let arguments = [0, libc::RLIMIT_AS as usize, 0, place.addr(), 0, 0];
+    let arguments = [0, resource as usize, 0, place.addr(), 0, 0];
     // SAFETY: the system writes to `limit`, or refuses: then there is none.
     unsafe { call(libc::SYS_prlimit64, arguments) };
-    let most = match limit.rlim_cur {
-        libc::RLIM64_INFINITY => usize::MAX,
-        limit => limit as usize / 8,
-    };
-    match bytes <= most {
-        true => map(bytes, Protection::Read),
-        false => Err(OutOfMemory),
-    }
+    (limit.rlim_cur != libc::RLIM64_INFINITY).then_some(limit.rlim_cur as usize)
 }
 
 /// As [`map`], at a multiple of `align` (a power of two).

@@ -95,6 +95,8 @@ pub struct PageHeap {
     mapped_regions: AtomicUsize,
     /// The system does not know how to populate.
     no_populate: AtomicBool,
+    /// The system maps nothing, not even in place of what was unmapped.
+    no_mapping: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -144,6 +146,7 @@ impl PageHeap {
             huge: HugePolicy::new(),
             mapped_regions: AtomicUsize::new(0),
             no_populate: AtomicBool::new(false),
+            no_mapping: AtomicBool::new(false),
         }
     }
 
@@ -213,11 +216,21 @@ impl PageHeap {
         }
         let least =
             granules.div_ceil(REGION_GRANULES) + (align / REGION_GRANULES).saturating_sub(1);
-        let (start, count) = map_regions(least.max(more)).or_else(|_| map_regions(least))?;
-        if let Err(error) = map.cover(metadata, start.addr(), count * REGION_BYTES) {
-            release::unmap_unused(start, count);
-            return Err(error);
-        }
+        // Both have to fit below a limit: the regions, and what the page map says of them.
+        let map_and_cover = |count| {
+            let start = map_regions(count)?;
+            match map.cover(metadata, start.addr(), count * REGION_BYTES) {
+                Ok(()) => Ok((start, count)),
+                Err(error) => {
+                    release::unmap_unused(start, count);
+                    Err(error)
+                }
+            }
+        };
+        let mapped = map_and_cover(least.max(more));
+        let (start, count) = mapped.or_else(|_| map_and_cover(least))?;
+        // Relaxed: who sees it late keeps what it might have unmapped.
+        self.no_mapping.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         self.add_regions(&mut state, map, start.expose_provenance(), count, 0);
         Ok(())
@@ -291,10 +304,8 @@ impl Default for PageHeap {
     }
 }
 
-fn map_regions(count: usize) -> Result<(*mut u8, usize), OutOfMemory> {
-    let bytes = count * REGION_BYTES;
-    let start = os::map_aligned(bytes, REGION_BYTES, Protection::ReadWrite)?;
-    Ok((start, count))
+fn map_regions(count: usize) -> Result<*mut u8, OutOfMemory> {
+    os::map_aligned(count * REGION_BYTES, REGION_BYTES, Protection::ReadWrite)
 }
 
 /// The metadata of a region that the heap has.

@@ -22,7 +22,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::compiler_fence;
 
 use super::atomic::{AtomicU32, Ordering, fence};
-use crate::os;
+use crate::{fatal, os};
 
 /// The order in which locks are taken, first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +167,9 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_contended(&self) {
+        if os::is_single_threaded() {
+            fatal::waits_for_itself();
+        }
         for _ in 0..SPINS {
             // Relaxed: only a hint when to try.
             if self.word.load(Ordering::Relaxed) == 0 && self.take_free() {

@@ -5,7 +5,7 @@
 //! only, and what may allocate waits until it is done.
 
 use super::atomic::{AtomicU32, Ordering};
-use crate::os;
+use crate::{fatal, os};
 
 const NOT_BEGUN: u32 = 0;
 const UNDER_WAY: u32 = 1;
@@ -51,6 +51,7 @@ impl Once {
                 os::futex_wake_all(&self.state);
             }
             Err(DONE) => {}
+            Err(_) if os::is_single_threaded() => fatal::waits_for_itself(),
             Err(_) => {
                 while !self.is_done() {
                     os::futex_wait(&self.state, UNDER_WAY);
