@@ -4,6 +4,7 @@
  * usage: robust_nomem started           the limits were set before exec
  *        robust_nomem lowered MIB       RLIMIT_AS: what is mapped, plus MIB
  *        robust_nomem below MIB         RLIMIT_AS: MIB, whatever is mapped
+ *        robust_nomem near MIB          RLIMIT_AS: MIB less than what is mapped
  *        robust_nomem refused           mmap, mremap and mprotect fail from now on
  *        robust_nomem refused-large     the same from lengths of 64 KiB
  *        robust_nomem one-thread        the same, but for one thread only
@@ -102,6 +103,21 @@ static void either(void *object)
         REQUIRE(errno == ENOMEM);                                              \
     } while (0)
 
+static size_t mapped_bytes(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    REQUIRE(file && fscanf(file, "%ld", &pages) == 1);
+    fclose(file);
+    return (size_t)pages * 4096;
+}
+
+static void set_limit(rlim_t bytes)
+{
+    struct rlimit both = {bytes, bytes};
+    REQUIRE(setrlimit(RLIMIT_AS, &both) == 0);
+}
+
 /* Most of what a limit allows is for objects, not for tables. */
 static void most_is_for_objects(size_t limit)
 {
@@ -110,6 +126,22 @@ static void most_is_for_objects(size_t limit)
     free_every(&list, 1);
     if (bytes + (16 << 20) < limit / 2)
         fail("a limit of %zu MiB leaves %zu MiB for objects", limit >> 20, bytes >> 20);
+}
+
+/* Free memory in many places serves a request that is larger than each of them, below
+ * a limit that it stands above. */
+static void what_lies_apart_serves(size_t less)
+{
+    enum { OBJECTS = 120 };
+    static void *objects[OBJECTS];
+    for (int i = 0; i < OBJECTS; i++)
+        REQUIRE(objects[i] = malloc(4 << 20));
+    for (int i = 0; i < OBJECTS; i += 2)
+        free(objects[i]);
+    set_limit(mapped_bytes() - less);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(malloc(64 << 20));
+    check_heap();
 }
 
 /* A request that cannot be served takes nothing of what is free. */
@@ -227,21 +259,6 @@ static void warm_up(size_t bytes)
     free_every(&list, 1);
 }
 
-static size_t mapped_bytes(void)
-{
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    REQUIRE(file && fscanf(file, "%ld", &pages) == 1);
-    fclose(file);
-    return (size_t)pages * 4096;
-}
-
-static void set_limit(rlim_t bytes)
-{
-    struct rlimit both = {bytes, bytes};
-    REQUIRE(setrlimit(RLIMIT_AS, &both) == 0);
-}
-
 static void refuse_memory(unsigned least)
 {
     REQUIRE(refuse_from(SYS_mprotect, 1, least, ENOMEM) == 0);
@@ -307,6 +324,10 @@ int main(int count, char **arguments)
     if (strcmp(how, "one-thread") == 0) {
         one_thread();
         check_heap();
+        return 0;
+    }
+    if (strcmp(how, "near") == 0) {
+        what_lies_apart_serves(bytes);
         return 0;
     }
     pthread_t thread;

@@ -133,6 +133,8 @@ fn an_address_space_limit_lowered_at_run_time_gives_enomem() {
     refused_while_running(&["lowered", "64"]);
     refused_while_running(&["lowered", "300"]);
     refused_while_running(&["below", "64"]);
+    refused_while_running(&["near", "1"]);
+    refused_while_running(&["near", "20"]);
 }
 
 #[test]

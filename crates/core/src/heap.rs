@@ -224,10 +224,9 @@ impl Heap {
     #[inline(never)]
     fn allocate_class_slow(&self, class: SizeClass) -> (*mut u8, bool) {
         self.ensure_started();
-        let taken = self
-            .caches
-            .take_slow(self.tiers(), class)
-            .or_else(|_| self.reclaim_and_retry(|| self.caches.take_slow(self.tiers(), class)));
+        let taken = self.caches.take_slow(self.tiers(), class).or_else(|_| {
+            self.reclaim_and_retry(REGION_BYTES, || self.caches.take_slow(self.tiers(), class))
+        });
         self.open_window();
         self.look_at_growth();
         self.after_allocation(class.bytes() * class.batch());
@@ -238,16 +237,17 @@ impl Heap {
     }
 
     /// Gives everything that is free back to the system, address space
-    /// included, and tries once more: a limit may stand in the way.
+    /// included, and tries once more to get so many bytes: a limit may stand in the way.
     #[cold]
     fn reclaim_and_retry<T>(
         &self,
+        bytes: usize,
         retry: impl Fn() -> Result<T, OutOfMemory>,
     ) -> Result<T, OutOfMemory> {
         self.trim();
         {
             let _still = self.standstill.lock();
-            self.pages.unmap_free(&self.map);
+            self.pages.unmap_free(&self.map, bytes);
         }
         retry()
     }

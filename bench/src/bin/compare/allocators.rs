@@ -265,10 +265,13 @@ impl Allocator {
     }
 }
 
-/// Takes from `command`'s environment what would change an allocator.
+/// Takes from `command`'s environment what would change an allocator, and the directories that
+/// cargo has the loader search first: that of a library which is preloaded finds libc in the
+/// last place, but glibc's own not at all.
 pub fn clean(command: &mut Command) {
     for name in [
         "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
         "THMALLOC_CONF",
         "MALLOC_CONF",
         "GLIBC_TUNABLES",

@@ -46,7 +46,7 @@ impl Heap {
             self.pages
                 .allocate_large(&self.map, &self.metadata, granules, align, content)
         };
-        let span = allocate().or_else(|_| self.reclaim_and_retry(allocate));
+        let span = allocate().or_else(|_| self.reclaim_and_retry(bytes, allocate));
         self.open_window();
         self.look_at_growth();
         self.after_allocation(bytes);
@@ -123,8 +123,8 @@ impl Heap {
         new
     }
 
-    /// An object that changed its size without a malloc and a free is one of them all the
-    /// same, for who gives memory back: of the difference.
+    /// A change of size without a malloc and a free counts as one of them, of the
+    /// difference, for who gives memory back.
     fn after_resize(&self, old: usize, new: usize) {
         if new < old {
             self.after_free(old - new, 1);

@@ -2,7 +2,7 @@
 //! replaces `mmap` or `madvise` does not find itself called by its allocator.
 #![allow(unsafe_code)] // System calls take raw addresses.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use libc::{c_int, c_long};
 
@@ -51,6 +51,11 @@ pub(super) unsafe fn call(number: c_long, arguments: [usize; 6]) -> isize {
     result as isize
 }
 
+/// Bytes that are mapped by this module: no more than the process has.
+// SAFETY: a section of variables.
+#[unsafe(link_section = ".data.thmalloc_entry")]
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
 /// Maps `bytes` of private anonymous memory, wherever the system likes.
 pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -65,7 +70,11 @@ pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory>
     // SAFETY: a new mapping at an address of the system's choice touches no
     // memory that is in use.
     match unsafe { call(libc::SYS_mmap, arguments) } {
-        address if address > 0 => Ok(address as *mut u8),
+        address if address > 0 => {
+            // Relaxed: a sum.
+            MAPPED.fetch_add(bytes, Ordering::Relaxed);
+            Ok(address as *mut u8)
+        }
         _ => Err(OutOfMemory),
     }
 }
@@ -80,11 +89,12 @@ pub fn reserve(bytes: usize) -> Result<*mut u8, OutOfMemory> {
     }
 }
 
-/// Has the process a limit on what it maps: RLIMIT_AS or RLIMIT_DATA of setrlimit(2)?
-pub fn may_be_refused() -> bool {
-    [libc::RLIMIT_AS, libc::RLIMIT_DATA]
-        .into_iter()
-        .any(|resource| limit(resource).is_some())
+/// May the process map `wanted` bytes once `freed` are unmapped? False where its limit on
+/// address space (RLIMIT_AS) is below what this module alone has mapped then.
+pub fn may_map_instead(freed: usize, wanted: usize) -> bool {
+    // Relaxed: a sum.
+    let left = MAPPED.load(Ordering::Relaxed).saturating_sub(freed);
+    limit(libc::RLIMIT_AS).is_none_or(|limit| left.saturating_add(wanted) <= limit)
 }
 
 /// A limit of the process's (getrlimit(2)), if it has one.
@@ -136,7 +146,12 @@ pub fn map_aligned(
 /// The range was mapped by this module and nobody uses it any more.
 pub unsafe fn unmap(address: *mut u8, bytes: usize) -> bool {
     // SAFETY: by contract.
-    unsafe { call(libc::SYS_munmap, [address.addr(), bytes, 0, 0, 0, 0]) == 0 }
+    let unmapped = unsafe { call(libc::SYS_munmap, [address.addr(), bytes, 0, 0, 0, 0]) == 0 };
+    if unmapped {
+        // Relaxed: a sum.
+        MAPPED.fetch_sub(bytes, Ordering::Relaxed);
+    }
+    unmapped
 }
 
 /// Changes what may be done with a range of pages.

@@ -26,7 +26,7 @@ pub use ending::{
 pub use hugepages::{HugePages, collapse, forbid_hugepages, huge_pages, split_hugepage};
 pub use linux::{
     Protection, abort, decommit, do_not_dump, futex_wait, futex_wait_for, futex_wake_all,
-    futex_wake_one, is_locked, is_one_mapping, map, map_aligned, may_be_refused, membarrier_rseq,
+    futex_wake_one, is_locked, is_one_mapping, map, map_aligned, may_map_instead, membarrier_rseq,
     move_pages, populate, protect, register_membarrier_rseq, reserve, sleep_briefly, unmap,
     write_stderr, yield_now,
 };

@@ -95,8 +95,6 @@ pub struct PageHeap {
     mapped_regions: AtomicUsize,
     /// The system does not know how to populate.
     no_populate: AtomicBool,
-    /// The system maps nothing, not even in place of what was unmapped.
-    no_mapping: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -146,7 +144,6 @@ impl PageHeap {
             huge: HugePolicy::new(),
             mapped_regions: AtomicUsize::new(0),
             no_populate: AtomicBool::new(false),
-            no_mapping: AtomicBool::new(false),
         }
     }
 
@@ -229,8 +226,6 @@ impl PageHeap {
         };
         let mapped = map_and_cover(least.max(more));
         let (start, count) = mapped.or_else(|_| map_and_cover(least))?;
-        // Relaxed: who sees it late keeps what it might have unmapped.
-        self.no_mapping.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         self.add_regions(&mut state, map, start.expose_provenance(), count, 0);
         Ok(())

@@ -69,64 +69,41 @@ impl PageHeap {
     }
 
     /// Gives the address space of free runs back: for a process that has
-    /// reached a limit, and may have as much elsewhere. One whose limit was set below what
-    /// it has would get nothing for it: its heap keeps what is free, but for the region by
-    /// which that was found out. Returns how many bytes that were.
-    pub fn unmap_free(&self, map: &PageMap) -> usize {
+    /// reached a limit, and wants so many bytes elsewhere. Not where that would not get it
+    /// there, since its limit is below all that it has: then the heap goes on with what is
+    /// free. Returns how many bytes that were.
+    pub fn unmap_free(&self, map: &PageMap, wanted: usize) -> usize {
+        let mut free = 0;
+        let count = |head: &Region| free += head.run.get() as usize * REGION_BYTES;
+        self.state.lock().runs.each(count);
+        if !os::may_map_instead(free, wanted) {
+            return 0;
+        }
         let mut unmapped = 0;
-        if os::may_be_refused() {
-            // Relaxed: a hint, see there.
-            if self.no_mapping.load(Ordering::Relaxed) {
-                return 0;
-            }
-            let one = |state: &mut State| state.runs.take(map, 1, 1).map(|(start, _)| (start, 1));
-            let Some(bytes) = self.unmap_run(map, one) else {
-                return 0;
-            };
-            unmapped += bytes;
-            let Ok(other) = os::map(bytes, os::Protection::ReadWrite) else {
-                self.no_mapping.store(true, Ordering::Relaxed);
+        loop {
+            let mut state = self.state.lock();
+            let Some((head, count)) = state.runs.take_any(map) else {
                 return unmapped;
             };
-            unmap_unused(other, 1);
+            state.regions -= count;
+            // Relaxed: a hint, see `mapped_bytes`.
+            self.mapped_regions.store(state.regions, Ordering::Relaxed);
+            for index in 0..count {
+                let region = region_at(map, head.start() + index * REGION_BYTES);
+                let dirty = region.touched_pages();
+                state.runs_dirty.pages -= dirty;
+                let clean = REGION_BYTES / os::PAGE_BYTES - dirty;
+                state.released = state.released.saturating_sub(clean);
+                region.untouch(0, REGION_BYTES);
+                super::huge::note_unmapped(&self.huge, region);
+            }
+            drop(state);
+            if !unmap_unused(core::ptr::with_exposed_provenance_mut(head.start()), count) {
+                self.take_back(map, head.start(), count);
+                return unmapped;
+            }
+            unmapped += count * REGION_BYTES;
         }
-        let any = |state: &mut State| {
-            let (head, count) = state.runs.take_any(map)?;
-            Some((head.start(), count))
-        };
-        while let Some(bytes) = self.unmap_run(map, any) {
-            unmapped += bytes;
-        }
-        unmapped
-    }
-
-    /// Unmaps a run of free regions that `take` takes. Returns how many bytes that were;
-    /// `None` where there are no more, or the system refuses.
-    fn unmap_run(
-        &self,
-        map: &PageMap,
-        take: impl Fn(&mut State) -> Option<(usize, usize)>,
-    ) -> Option<usize> {
-        let mut state = self.state.lock();
-        let (start, count) = take(&mut state)?;
-        state.regions -= count;
-        // Relaxed: a hint, see `mapped_bytes`.
-        self.mapped_regions.store(state.regions, Ordering::Relaxed);
-        for index in 0..count {
-            let region = region_at(map, start + index * REGION_BYTES);
-            let dirty = region.touched_pages();
-            state.runs_dirty.pages -= dirty;
-            let clean = REGION_BYTES / os::PAGE_BYTES - dirty;
-            state.released = state.released.saturating_sub(clean);
-            region.untouch(0, REGION_BYTES);
-            super::huge::note_unmapped(&self.huge, region);
-        }
-        drop(state);
-        if !unmap_unused(core::ptr::with_exposed_provenance_mut(start), count) {
-            self.take_back(map, start, count);
-            return None;
-        }
-        Some(count * REGION_BYTES)
     }
 
     /// Free regions that the system did not unmap, and nobody knows, are the heap's

@@ -184,7 +184,7 @@ fn batches_come_and_go_as_in_the_model() {
         model.compare();
         ground.pages.check_invariants(&ground.map);
         assert_eq!(ground.pages.count(&ground.map).in_use, 0, "every span is back");
-        ground.pages.unmap_free(&ground.map);
+        ground.pages.unmap_free(&ground.map, 0);
     });
 }
 

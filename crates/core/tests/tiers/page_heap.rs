@@ -214,7 +214,7 @@ impl Model {
                 assert_eq!(pages.count(map).free, before - released);
             }
             Step::UnmapFree => {
-                pages.unmap_free(map);
+                pages.unmap_free(map, 0);
                 assert_eq!(
                     self.free_regions().len(),
                     0,
@@ -414,7 +414,7 @@ impl Model {
             mapped,
             "all regions are free"
         );
-        assert_eq!(pages.unmap_free(map), mapped);
+        assert_eq!(pages.unmap_free(map, 0), mapped);
     }
 }
 

@@ -257,6 +257,6 @@ fn where_the_system_fills_regions_by_itself_holes_go_back_and_stay_away() {
         pages.free(map, span, 0);
     }
     assert!(pages.is_settled(region));
-    pages.unmap_free(map);
+    pages.unmap_free(map, 0);
     assert!(!pages.is_settled(region));
 }
