@@ -24,8 +24,9 @@ use thmalloc_core::fatal::Call;
 use thmalloc_core::heap::HEAP;
 use thmalloc_core::size_class::SizeClass;
 
-/// Registers the handlers of fork when the program or the library is loaded. The first
-/// allocation may come when there are threads: a fork in another one may be past its
+/// Registers the handlers of fork when the program or the library is loaded; in a static
+/// library whose objects the linker picks, the first allocation may have to. That
+/// may come when there are threads: a fork in another one may be past its
 /// handlers then, and the loader's lock, which the second call takes, may be held by
 /// whoever waits for this thread.
 #[used]
