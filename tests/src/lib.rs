@@ -279,6 +279,18 @@ pub fn passes_in_both_modes(build: Build, program: &Path, args: &[&str]) {
     }
 }
 
+/// Copies a file to a path, with a mode.
+///
+/// By another process: while a thread of ours has a file open for writing, a child
+/// that another thread forks has so, too, and nobody can execute the file.
+#[track_caller]
+pub fn install(file: &Path, path: &Path, mode: u32) {
+    let mut install = Command::new("install");
+    install.arg("-m").arg(format!("{mode:04o}"));
+    let status = install.arg(file).arg(path).status().expect("install runs");
+    assert!(status.success(), "install {}: {status}", path.display());
+}
+
 /// Is `program` on the PATH?
 pub fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -43,9 +43,4 @@ unsafe extern "C" {}
 // SAFETY: the loader calls the addresses in this section once, when the library
 // is loaded; a C function without parameters may be called so.
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = constructor;
-
-extern "C" fn constructor() {
-    thmalloc_core::heap::HEAP.attach();
-    thmalloc_core::os::find_thread_functions();
-}
+static CONSTRUCTOR: extern "C" fn() = thmalloc_core::heap::constructor;

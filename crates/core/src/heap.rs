@@ -460,6 +460,13 @@ impl Heap {
     }
 }
 
+/// What is done once, when what has the heap in it is loaded: for `.init_array`. The
+/// caller has the loader's lock.
+pub extern "C" fn constructor() {
+    HEAP.attach();
+    os::find_thread_functions();
+}
+
 fn pointer(address: usize) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(address)
 }

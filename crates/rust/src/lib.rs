@@ -27,18 +27,13 @@ use thmalloc_core::size_class::SizeClass;
 /// Registers the handlers of fork when the program or the library is loaded; in a static
 /// library whose objects the linker picks, the first allocation may have to. That
 /// may come when there are threads: a fork in another one may be past its
-/// handlers then, and the loader's lock, which the second call takes, may be held by
+/// handlers then, and the loader's lock, which a start takes, may be held by
 /// whoever waits for this thread.
 #[used]
 // SAFETY: the loader calls the addresses in this section once, when the program or
 // library is loaded; a C function without parameters may be called so.
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = constructor;
-
-extern "C" fn constructor() {
-    HEAP.attach();
-    thmalloc_core::os::find_thread_functions();
-}
+static CONSTRUCTOR: extern "C" fn() = thmalloc_core::heap::constructor;
 
 /// The allocator. All values of this type are the same heap, the process's.
 ///

@@ -3,9 +3,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use thmalloc_tests::install;
 
 /// How long any command of these tests may take: a guard against hangs.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -40,16 +41,9 @@ impl Tree {
     }
 
     /// Copies `file` to `name`.
-    ///
-    /// By another process: while a thread of ours has a file open for writing,
-    /// a child that another thread forks has so, too, and nobody can execute
-    /// the file.
     pub fn install(&self, file: &Path, name: &str, mode: u32) -> PathBuf {
         let path = self.path(name);
-        let mut install = Command::new("install");
-        install.arg("-m").arg(format!("{mode:04o}"));
-        let status = install.arg(file).arg(&path).status().expect("install runs");
-        assert!(status.success(), "install {}: {status}", path.display());
+        install(file, &path, mode);
         path
     }
 

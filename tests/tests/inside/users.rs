@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use thmalloc_tests::{
-    Build, Mode, Outcome, compile, hang_guard, installed, library, on_thmalloc, run, skip, thmalloc,
+    Build, Mode, Outcome, compile, hang_guard, install, installed, library, on_thmalloc, run, skip,
+    thmalloc,
 };
 
 use crate::errors::expect;
@@ -37,13 +38,8 @@ impl Nobody {
         Some(nobody)
     }
 
-    /// By another process: while a thread of ours has a file open for writing, a child
-    /// that another thread forks has so, too, and nobody can execute the file.
     fn copy(&self, name: &str, file: &Path) {
-        let mut install = Command::new("install");
-        install.args(["-m", "0755"]).arg(file);
-        let status = install.arg(self.directory.join(name)).status();
-        assert!(status.expect("install runs").success(), "install {name}");
+        install(file, &self.directory.join(name), 0o755);
     }
 
     /// Starts one of the copies as this user.

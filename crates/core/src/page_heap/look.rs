@@ -102,7 +102,7 @@ impl PageHeap {
         state.runs.check_invariants(map);
         // Regions of runs and of large objects have no kind of their own but
         // for the first, so count what the lists and the heads say.
-        let mut counted = 0;
+        let mut counted = state.runs.regions();
         for (_, region) in map.regions() {
             counted += match region.kind() {
                 RegionKind::Parted => 1,
@@ -110,7 +110,6 @@ impl PageHeap {
                 RegionKind::Free | RegionKind::None => 0,
             };
         }
-        state.runs.each(|head| counted += head.run.get() as usize);
         if counted != state.regions {
             fatal::inconsistent("regions mapped and regions known differ, by", counted);
         }

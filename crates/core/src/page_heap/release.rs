@@ -73,9 +73,7 @@ impl PageHeap {
     /// there, since its limit is below all that it has: then the heap goes on with what is
     /// free. Returns how many bytes that were.
     pub fn unmap_free(&self, map: &PageMap, wanted: usize) -> usize {
-        let mut free = 0;
-        let count = |head: &Region| free += head.run.get() as usize * REGION_BYTES;
-        self.state.lock().runs.each(count);
+        let free = self.state.lock().runs.regions() * REGION_BYTES;
         if !os::may_map_instead(free, wanted) {
             return 0;
         }

@@ -218,6 +218,13 @@ impl FreeRuns {
         }
     }
 
+    /// How many regions they have.
+    pub fn regions(&self) -> usize {
+        let mut regions = 0;
+        self.each(|head| regions += head.run.get() as usize);
+        regions
+    }
+
     fn insert(&mut self, map: &PageMap, start: usize, count: usize, dirty: usize) {
         let head = region_at(map, start);
         let last = region_at(map, start + (count - 1) * REGION_BYTES);
