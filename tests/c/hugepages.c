@@ -2,12 +2,19 @@
  * keeps none of what is given back. Arguments: MiB, and what is to be seen:
  * "dense" waits until half of the heap is hugepages, "sparse" that none is while
  * only one object in sixteen lives, "untouched" that none is while the program has
- * written to a page of each of its objects of 128 KiB and 2 MiB. Prints the last figures. */
+ * written to a page of each of its objects of 128 KiB and 2 MiB. Prints the last figures.
+ * "possible" prints first how much of so many MiB of its own the system makes hugepages. */
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 static void *sleeper(void *unused) {
 	pause();
@@ -40,12 +47,25 @@ static int untouched(long mib) {
 	return 0;
 }
 
+/* As the heap does it: page by page first, and each region once. */
+static int possible(long mib) {
+	size_t region = 2 << 20, bytes = (size_t)mib << 20;
+	char *place = mmap(0, bytes + region, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (place == MAP_FAILED) return 1;
+	place += -(uintptr_t)place % region;
+	memset(place, 1, bytes);
+	for (size_t at = 0; at < bytes; at += region) madvise(place + at, region, MADV_COLLAPSE);
+	printf("huge %ld before 0 after 0 left 0\n", rollup_kib("AnonHugePages:"));
+	return 0;
+}
+
 int main(int argc, char **argv) {
 	long mib = atol(argv[1]);
 	int dense = !strcmp(argv[2], "dense");
 	size_t bytes = 512, count = ((size_t)mib << 20) / bytes;
 	pthread_t thread;
 	pthread_create(&thread, 0, sleeper, 0);
+	if (!strcmp(argv[2], "possible")) return possible(mib);
 	if (!strcmp(argv[2], "untouched")) return untouched(mib);
 	unsigned char **objects = malloc(count * sizeof *objects);
 	for (size_t i = 0; i < count; i++) {

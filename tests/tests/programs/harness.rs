@@ -19,7 +19,7 @@ use wait_timeout::ChildExt;
 use crate::catalogue::{Heap, Program};
 
 /// How long one command may take before it counts as hung.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 /// Runs `scenario` without the library and then on it in each mode, and
 /// compares what the runs recorded. Skips, and says so, where one of

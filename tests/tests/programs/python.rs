@@ -58,7 +58,7 @@ fn has_tests(s: &Session) -> bool {
 /// A test that fails is run again (`-w`), since some of Python's own depend
 /// on the machine's load.
 fn run_tests(s: &mut Session, arguments: &[&str], modules: &[&str], malloc: &str) {
-    let mut args = vec!["-m", "test", "-w", "-j3", "--timeout", "200"];
+    let mut args = vec!["-m", "test", "-w", "-j3", "--timeout", "600"];
     args.extend(["--junit-xml", "results.xml"]);
     args.extend(arguments);
     args.extend(modules);

@@ -7,10 +7,13 @@ use crate::catalogue::{CURL, NGINX, WRK};
 use crate::harness::{assert_mapped, assert_silent, compare};
 use crate::shell::text;
 
-/// A port on loopback that was free a moment ago.
+/// A port on loopback that was free a moment ago; below those that the system gives to
+/// whoever asks for any (`ip_local_port_range`).
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).expect("small");
+    let listener = (first..32_768).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let address = listener.expect("a free port").local_addr();
+    address.expect("its address").port()
 }
 
 #[test]
@@ -51,8 +54,12 @@ fn nginx_serves_the_same_bytes_under_wrk() {
         server.until("it accepts", |_| pid.exists());
         let main = server.id();
         let children = format!("/proc/{main}/task/{main}/children");
-        let children = std::fs::read_to_string(children).expect("nginx's children");
-        for worker in children.split_whitespace() {
+        let workers = || std::fs::read_to_string(&children).expect("nginx's children");
+        // It writes its number before it has them.
+        server.until("its workers run", |_| {
+            workers().split_whitespace().count() >= 2
+        });
+        for worker in workers().split_whitespace() {
             assert_mapped(worker.parse().expect("a number"), s.on_thmalloc());
         }
 
