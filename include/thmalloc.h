@@ -36,7 +36,7 @@ struct thmalloc_stats {
     /* Free objects in spans that hold live ones, and what spans leave unused at
      * their end. */
     uint64_t fragmented;
-    /* Whole spans that wait. */
+    /* Pages in no span that still have memory. */
     uint64_t free;
     /* The allocator's own books. */
     uint64_t metadata;
@@ -47,8 +47,9 @@ struct thmalloc_stats {
     uint64_t untouched;
     /* The sum of the first five. */
     uint64_t resident;
-    /* Objects of up to 256 KiB that were handed out, their number and their bytes,
-     * touched or not; and the same of the larger ones. */
+    /* Objects of size classes (up to 256 KiB, aligned to 64 KiB at the most) that were
+     * handed out, their number and their bytes, touched or not; and the same of all
+     * others. */
     uint64_t small_count;
     uint64_t small_bytes;
     uint64_t large_count;
@@ -66,9 +67,10 @@ struct thmalloc_stats {
  * heap, a region at a time. */
 size_t thmalloc_stats(struct thmalloc_stats *stats, size_t bytes);
 
-/* Walks every tier of the live heap under its locks and checks that the
- * books agree with each other. Returns 0; names what is wrong on stderr and
- * aborts otherwise. Stops the whole heap meanwhile: for tests. */
+/* Empties the CPU and transfer caches into their spans, then checks that the books of
+ * the central lists and of the page heap agree, each under its own lock. Returns 0; names
+ * what is wrong on stderr and aborts otherwise. From any thread; others go on meanwhile.
+ * Slow: for tests. */
 int thmalloc_check(void);
 
 #ifdef __cplusplus

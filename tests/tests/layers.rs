@@ -29,21 +29,30 @@ const ORDER: [&str; 15] = [
 
 /// Decides what goes where, and so is safe code, also where the module around
 /// it is not.
-const SAFE: [&str; 15] = [
+const SAFE: [&str; 24] = [
     "config.rs",
     "cpu_cache/capacity.rs",
+    "cpu_cache/slot.rs",
+    "cpu_cache/slot/halve.rs",
     "cpu_cache/slot/turn.rs",
     "demand.rs",
+    "demand/in_line.rs",
     "fatal.rs",
+    "heap/in_line.rs",
     "heap/scavenge.rs",
+    "heap/stats.rs",
+    "page_heap/adopt.rs",
     "page_heap/dirty.rs",
+    "page_heap/growth.rs",
     "page_heap/huge.rs",
     "page_heap/large.rs",
+    "page_heap/look.rs",
     "page_heap/parted.rs",
     "page_heap/runs.rs",
     "page_heap/totals.rs",
     "region.rs",
     "size_class.rs",
+    "size_class/code.rs",
     "span/idle.rs",
 ];
 

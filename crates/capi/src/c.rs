@@ -224,8 +224,9 @@ pub extern "C" fn thmalloc_cache_mode() -> *const c_char {
     }
 }
 
-/// Walks every tier of the live heap and checks that the books agree; returns
-/// 0, or ends the process with a line that says what is wrong.
+/// Empties the caches into their spans, and checks that the books of the central lists and of
+/// the page heap agree; returns 0, or ends the process with a line that says what is wrong.
+/// Other threads go on meanwhile.
 #[unsafe(no_mangle)]
 pub extern "C" fn thmalloc_check() -> c_int {
     HEAP.check_invariants();

@@ -41,7 +41,7 @@ pub struct Export {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
 
-    /// Size classes, too: up to 300 more series a process
+    /// Size classes, too: 264 more series a process
     #[arg(long)]
     size_classes: bool,
 }

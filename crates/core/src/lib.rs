@@ -1,7 +1,8 @@
 //! The tiers of thmalloc.
 //!
-//! Layers, bottom to top; each module uses only what stands above it in this
-//! list (`tests/tests/layers.rs` holds it to that):
+//! Layers, bottom to top: os, fatal, sync, config, demand, metadata, size_class, span,
+//! region, page_map, page_heap, central, transfer_cache, cpu_cache, heap. A module uses
+//! only those before it (`tests/tests/layers.rs` holds it to that).
 #![cfg_attr(not(test), no_std)]
 
 pub mod central;

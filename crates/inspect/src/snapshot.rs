@@ -255,8 +255,8 @@ pub struct Scavenger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScavengerState {
-    /// There is no thread: the process has one, or too little memory. What frees
-    /// leave is given back by the frees themselves.
+    /// There is no thread. In a process with one, what frees leave is given back by the
+    /// frees themselves; in one with more, nobody does it below 6 MiB of address space.
     InLine,
     /// Its thread waits for its next turn.
     Waiting,

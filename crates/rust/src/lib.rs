@@ -124,7 +124,7 @@ pub struct Stats {
     /// Free objects in spans that hold live ones, and what spans leave unused at
     /// their end.
     pub fragmented: usize,
-    /// Whole spans that wait.
+    /// Pages in no span that still have memory.
     pub free: usize,
     /// The allocator's own books.
     pub metadata: usize,
@@ -135,11 +135,12 @@ pub struct Stats {
     pub untouched: usize,
     /// The sum of the first five.
     pub resident: usize,
-    /// Objects of up to 256 KiB that were handed out.
+    /// Objects of size classes that were handed out: up to 256 KiB, aligned to 64 KiB at
+    /// the most.
     pub small_count: usize,
     /// Their bytes, touched or not.
     pub small_bytes: usize,
-    /// Larger objects that were handed out.
+    /// All other objects that were handed out.
     pub large_count: usize,
     /// Their bytes, touched or not.
     pub large_bytes: usize,

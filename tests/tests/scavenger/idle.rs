@@ -104,7 +104,7 @@ fn faults(mode: Mode, options: &str, load: &[&str]) -> u64 {
 
 /// On a busy machine a burst may come so late that it is right to have given
 /// back; and who overtakes whom decides how many pages the first bursts touch.
-/// So one of three runs has to do.
+/// So one of five runs has to do.
 #[test]
 fn what_a_sawtooth_wants_again_soon_is_not_given_back() {
     for load in [["20", "100", "1000"], ["100", "25", "2000"]] {

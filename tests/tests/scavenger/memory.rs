@@ -123,8 +123,8 @@ fn what_realloc_takes_and_leaves_comes_back() {
     }
 }
 
-/// With one thread: 4 MiB may be unused, besides what the caches hold; 1 to 5
-/// MiB are measured.
+/// With one thread: 1 MiB or a 32nd of what lived may be unused, besides what caches pin and
+/// estimates err; 1 to 5 MiB are measured.
 const IN_LINE: usize = 12 * MIB;
 
 #[test]

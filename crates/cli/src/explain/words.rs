@@ -359,8 +359,8 @@ impl Told<'_> {
         let when = match scavenger.state {
             ScavengerState::Off => "it stays, since release_delay=off".into(),
             ScavengerState::InLine => {
-                "it goes back when the program next frees enough: it has one \
-                                       thread, and no other that could do it"
+                "it goes back when the program next frees enough: there is no thread \
+                 of ours that could do it"
                     .into()
             }
             ScavengerState::Gone => "it stays, since the main thread has ended".into(),

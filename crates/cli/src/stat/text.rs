@@ -372,7 +372,9 @@ fn scavenger(scavenger: &Scavenger) -> String {
     };
     let does = match scavenger.state {
         ScavengerState::InLine => {
-            "No thread does it: a free that leaves too much unused gives it back.".into()
+            "No thread does it: a free that leaves too much unused gives it back. (In a\n\
+             program with threads, one of ours does once the heap has 6 MiB.)"
+                .into()
         }
         ScavengerState::Waiting => match scavenger.next_turn_in_ms {
             Some(0) => "A thread does it; its next turn is due.".into(),

@@ -1,7 +1,7 @@
 //! CPU caches: for each CPU, an array of free objects of each class.
 //!
-//! A thread takes and puts objects in the cache of the CPU that it runs on, by
-//! a restartable sequence; or, where the system has none, in that of a slot
+//! A thread takes and puts objects in the cache of the CPU that it runs on (of the
+//! concurrency id that the kernel gives it there, from Linux 6.3 on), by a restartable sequence; or, where the system has none, in that of a slot
 //! that it shares with few other threads, taking each list for the moment
 //! ("lock mode"). One structure, two ways in: see `x86_64.rs` for what a list
 //! looks like.

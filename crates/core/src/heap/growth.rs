@@ -19,8 +19,8 @@ use crate::sync::atomic::Ordering;
 
 /// At each step, so many steps' bytes are given back at the most, a span for each page of the
 /// step is looked into, and so many slots of spans are passed: no call takes much longer than
-/// the page faults of the step do. In a heap of up to a GiB that is all of them (a step is a
-/// sixteenth of it); in a larger one, the next step's look goes on where this one's ended.
+/// the page faults of the step do. In a heap of up to two GiB that is all of them (a step is a
+/// sixteenth of it, up to 64 MiB); in a larger one, the next step's look goes on where this one's ended.
 const RELEASED_STEPS: usize = 2;
 const PASSED_STEPS: usize = 2;
 

@@ -80,8 +80,8 @@ pub fn map(bytes: usize, protection: Protection) -> Result<*mut u8, OutOfMemory>
 }
 
 /// Maps address space for a table of which most stays untouched, to be read. No more than an
-/// eighth of what the process may have at all (RLIMIT_AS of setrlimit(2)): the rest is for
-/// objects.
+/// eighth of what the process may have at all (RLIMIT_AS of setrlimit(2)) each: there are
+/// two, and the rest is for objects.
 pub fn reserve(bytes: usize) -> Result<*mut u8, OutOfMemory> {
     match limit(libc::RLIMIT_AS) {
         Some(limit) if bytes > limit / 8 => Err(OutOfMemory),

@@ -1,7 +1,8 @@
-//! What was given back to the system since the heap's first use, and what of it
-//! was wanted again.
+//! What was given back to the system since the heap's first use, what of it was wanted
+//! again, and what was handed out without memory.
 //!
-//! Always: totals only grow. They say what was done, and decide nothing.
+//! Always: totals only grow. Steps of growth are measured by the last (`growth.rs`); the
+//! others say what was done, and decide nothing.
 //! Lock: none.
 
 use core::mem::offset_of;

@@ -17,7 +17,7 @@ use crate::os::PAGE_BYTES;
 use crate::size_class::{ClassInfo, GRANULE_PAGES, GRANULE_SHIFT};
 use crate::sync::Field;
 
-/// Pages of the longest span.
+/// Room for the pages of the longest span of small objects (80 now).
 const MAX_PAGES: usize = 256;
 
 /// Pages of a span, a bit each.

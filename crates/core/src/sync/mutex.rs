@@ -28,7 +28,7 @@ use crate::{fatal, os};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rank {
-    /// The whole heap stands still: fork, trimming, checking.
+    /// One piece that is given back, or counted; checking; fork.
     Heap = 1,
     /// A CPU cache is set up.
     CacheOpening = 2,
