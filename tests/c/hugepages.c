@@ -3,13 +3,18 @@
  * "dense" waits until half of the heap is hugepages, "sparse" that none is while
  * only one object in sixteen lives, "untouched" that none is while the program has
  * written to a page of each of its objects of 128 KiB and 2 MiB. Prints the last figures.
- * "possible" prints first how much of so many MiB of its own the system makes hugepages. */
+ * "marked" gives the last page of most spans back first. "forked" looks at a child that has
+ * threads where its parent had none, "parent" at a parent whose child lives: neither
+ * copies what they share. "possible" prints first how much of so many MiB of its own the system makes hugepages. */
+#include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MADV_COLLAPSE
@@ -59,19 +64,90 @@ static int possible(long mib) {
 	return 0;
 }
 
-int main(int argc, char **argv) {
-	long mib = atol(argv[1]);
-	int dense = !strcmp(argv[2], "dense");
-	size_t bytes = 512, count = ((size_t)mib << 20) / bytes;
-	pthread_t thread;
-	pthread_create(&thread, 0, sleeper, 0);
-	if (!strcmp(argv[2], "possible")) return possible(mib);
-	if (!strcmp(argv[2], "untouched")) return untouched(mib);
-	unsigned char **objects = malloc(count * sizeof *objects);
+static unsigned char **objects;
+static size_t count;
+
+static void fill(long mib, size_t bytes) {
+	count = ((size_t)mib << 20) / bytes;
+	objects = malloc(count * sizeof *objects);
 	for (size_t i = 0; i < count; i++) {
 		objects[i] = malloc(bytes);
 		memset(objects[i], (int)i, bytes);
 	}
+}
+
+/* Writes to a page of each region, and has the heap's slow paths called, for so long as regions
+ * take to become hugepages. */
+static void wait_and_say(void) {
+	for (size_t i = 0; i < count; i += 4096) objects[i][0] = (unsigned char)i;
+	for (int i = 0; i < 200; i++) free(memset(malloc(300000), 1, 300000));
+	long before = rollup_kib("Private_Dirty:"), huge = 0;
+	for (int tenths = 0; tenths < 100 && huge <= 0; tenths++) {
+		huge = rollup_kib("AnonHugePages:");
+		free(memset(malloc(300000), 1, 300000));
+		usleep(100000);
+	}
+	printf("huge %ld before %ld after %ld left 0\n", huge, before, rollup_kib("Private_Dirty:"));
+}
+
+static int forked(long mib) {
+	pthread_t thread;
+	int status;
+	fill(mib, 512);
+	pid_t child = fork();
+	if (child == 0) {
+		pthread_create(&thread, 0, sleeper, 0);
+		wait_and_say();
+		fflush(stdout);
+		_exit(0);
+	}
+	return waitpid(child, &status, 0) != child || status != 0;
+}
+
+static int parent(long mib) {
+	pthread_t thread;
+	fill(mib, 512);
+	pid_t child = fork();
+	if (child == 0) for (;;) pause();
+	pthread_create(&thread, 0, sleeper, 0);
+	wait_and_say();
+	kill(child, SIGKILL);
+	return waitpid(child, 0, 0) != child;
+}
+
+static int marked(long mib) {
+	pthread_t thread;
+	pthread_create(&thread, 0, sleeper, 0);
+	fill(mib, 1024);
+	long full = rollup_kib("Anonymous:"), given = full - full / 32;
+	for (size_t i = 0; i < count; i++) {
+		uintptr_t at = (uintptr_t)objects[i];
+		if ((at & 0xffff) >= 0xf000 && (at >> 16 & 15)) free(objects[i]), objects[i] = 0;
+	}
+	for (int tenths = 0; tenths < 300 && rollup_kib("Anonymous:") > given; tenths++) usleep(100000);
+	long before = rollup_kib("Anonymous:"), huge = 0;
+	for (int tenths = 0; tenths < 100 && huge <= 0; tenths++) {
+		huge = rollup_kib("AnonHugePages:");
+		free(memset(malloc(300000), 1, 300000));
+		usleep(100000);
+	}
+	if (before > given) return 1;
+	printf("huge %ld before %ld after %ld left 0\n", huge, before, rollup_kib("Anonymous:"));
+	return 0;
+}
+
+int main(int argc, char **argv) {
+	long mib = atol(argv[1]);
+	int dense = !strcmp(argv[2], "dense");
+	size_t bytes = 512;
+	pthread_t thread;
+	if (!strcmp(argv[2], "forked")) return forked(mib);
+	if (!strcmp(argv[2], "parent")) return parent(mib);
+	if (!strcmp(argv[2], "marked")) return marked(mib);
+	pthread_create(&thread, 0, sleeper, 0);
+	if (!strcmp(argv[2], "possible")) return possible(mib);
+	if (!strcmp(argv[2], "untouched")) return untouched(mib);
+	fill(mib, bytes);
 	if (!dense)
 		for (size_t i = 0; i < count; i++)
 			if (i % 16) free(objects[i]), objects[i] = 0;

@@ -75,3 +75,34 @@ fn what_the_program_has_not_touched_becomes_no_hugepage() {
     assert!(huge <= 0, "hugepages: {huge} KiB");
     assert!(after - before < 16 << 10, "{before} to {after} KiB");
 }
+
+/// No hugepage comes of what is done, and next to no memory.
+#[track_caller]
+fn stays_as_it_is(test: &str, what: &str) {
+    let Some(figures) = figures(test, "80", what) else {
+        return;
+    };
+    let [huge, before, after, _] = figures[..] else {
+        unreachable!("counted above");
+    };
+    assert!(huge <= 0, "hugepages: {huge} KiB");
+    assert!(after - before < 8 << 10, "{before} to {after} KiB");
+}
+
+#[test]
+fn pages_that_were_given_back_do_not_return_by_a_collapse() {
+    let test = "pages_that_were_given_back_do_not_return_by_a_collapse";
+    stays_as_it_is(test, "marked");
+}
+
+#[test]
+fn a_child_does_not_copy_what_it_shares_with_its_parent() {
+    let test = "a_child_does_not_copy_what_it_shares_with_its_parent";
+    stays_as_it_is(test, "forked");
+}
+
+#[test]
+fn nor_does_a_parent_what_it_shares_with_a_new_child() {
+    let test = "nor_does_a_parent_what_it_shares_with_a_new_child";
+    stays_as_it_is(test, "parent");
+}

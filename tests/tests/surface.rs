@@ -54,6 +54,11 @@ fn every_alignment_up_to_a_gigabyte_holds_and_wrong_ones_are_refused() {
 }
 
 #[test]
+fn large_objects_move_by_remapping_however_often() {
+    conforms("surface_realloc_often.c");
+}
+
+#[test]
 fn sizes_over_ptrdiff_max_and_overflowing_products_are_refused() {
     conforms("surface_limits.c");
 }

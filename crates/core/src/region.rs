@@ -45,7 +45,8 @@ pub enum RegionKind {
 pub struct Region {
     touched: [Field<u64>; PAGE_WORDS],
     kind: Field<u8>,
-    /// What the system was told about hugepages here: see `page_heap/huge.rs`.
+    /// What the system was told about hugepages here, and whether it is not to be told
+    /// anything: see `page_heap/huge.rs`.
     pub huge: Field<u8>,
     /// Where the page heap lists it while it is parted; see there.
     pub longest_hole: Field<u8>,

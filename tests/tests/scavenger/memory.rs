@@ -1,6 +1,6 @@
 //! How much stays after a load, in KiB.
 
-use thmalloc_tests::{Build, Mode};
+use thmalloc_tests::{Build, Mode, hang_guard, run, skip};
 
 const MIB: usize = 1 << 10;
 
@@ -136,6 +136,23 @@ fn the_last_free_of_a_lone_thread_leaves_little() {
                 let load = comes_back(mode, &args, 96, IN_LINE);
                 assert_eq!(load.live == 0, order != "survivors", "{load:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_sparse_table_keeps_nothing_else() {
+    let test = "a_sparse_table_keeps_nothing_else";
+    for mode in Mode::ALL {
+        for how in ["alone", "beside"] {
+            let mut command = super::with_options(Build::Release, mode, "", "scavenger_sparse.c");
+            let outcome = run(command.arg(how), hang_guard(300));
+            if outcome.status.code() == Some(super::UNABLE) {
+                skip(test, outcome.stdout.trim());
+                return;
+            }
+            outcome.expect_success(&format!("{how} {mode:?}"));
+            assert_eq!(outcome.stderr, "");
         }
     }
 }

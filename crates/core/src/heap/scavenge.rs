@@ -12,13 +12,13 @@ use core::mem::offset_of;
 
 use super::Heap;
 use crate::central::ClassTurn;
-use crate::demand::Backoff;
+use crate::demand::{Backoff, COUNTED_BYTES};
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::{CLASS_COUNT, SizeClass, set_of};
 use crate::span::{MAX_AHEAD_OBJECT, Span, SpanKind};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Where something is in demand, less than this is not worth giving back, in
 /// pages: of all spans, and of all that the page heap has.
@@ -27,6 +27,9 @@ const WORTH_PAGES: usize = 4096;
 /// Nor is less than this share of what the page heap has, in use and free: so
 /// much a load that goes on may have left alone by chance.
 const WORTH_SHARE: usize = 4;
+
+/// But of no more than so many pages: nobody knows how much of large objects is touched.
+const WORTH_PAGES_OF: usize = COUNTED_BYTES / PAGE_BYTES;
 
 /// Of the spans of a class in demand, only those are looked at of which this
 /// share of the objects is free: the others are the next to be used.
@@ -49,6 +52,10 @@ const DENSE_PAUSE: u64 = 3_000_000_000;
 
 /// Regions looked at in a turn.
 const DENSE_LOOKS: usize = 64;
+
+/// Nothing is collapsed for so long after a fork, in nanoseconds: the child may share every
+/// page, and a collapse copies those that it does.
+const FORK_PAUSE: u64 = 60_000_000_000;
 
 /// What the scavenger's thread remembers from turn to turn.
 pub struct Turns {
@@ -88,6 +95,11 @@ impl Turns {
 pub struct Schedule {
     ended: AtomicU64,
     next: AtomicU64,
+    /// When the process forked last with a heap of which regions may be collapsed; 0: it
+    /// has not.
+    forked: AtomicU64,
+    /// The process in which the heap began.
+    process: AtomicU32,
 }
 
 impl Schedule {
@@ -99,6 +111,8 @@ impl Schedule {
         Self {
             ended: AtomicU64::new(0),
             next: AtomicU64::new(0),
+            forked: AtomicU64::new(0),
+            process: AtomicU32::new(0),
         }
     }
 
@@ -109,6 +123,33 @@ impl Schedule {
         self.ended.store(now, Ordering::Relaxed);
         let next = wait.map_or(0, |wait| now + wait);
         self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// The heap begins in this process.
+    pub fn note_start(&self) {
+        // Relaxed: start-up publishes it.
+        self.process.store(os::process_number(), Ordering::Relaxed);
+    }
+
+    /// Did it begin in another one, which this is a child of?
+    fn is_inherited(&self) -> bool {
+        // Relaxed: as above.
+        self.process.load(Ordering::Relaxed) != os::process_number()
+    }
+
+    /// The process has forked, with so many bytes mapped for objects.
+    pub fn note_fork(&self, mapped: usize) {
+        if mapped >= DENSE_HEAP_BYTES {
+            // Relaxed: a time, which publishes nothing.
+            self.forked.store(os::now(), Ordering::Relaxed);
+        }
+    }
+
+    /// May a child of the process still share its pages?
+    fn has_forked(&self) -> bool {
+        // Relaxed: as above.
+        let forked = self.forked.load(Ordering::Relaxed);
+        forked != 0 && os::now() - forked < FORK_PAUSE
     }
 
     /// In the child of a fork, where the thread is not.
@@ -155,7 +196,10 @@ impl Heap {
     /// Makes hugepages of regions that were in dense use when it came by last,
     /// too: one in a turn at most. Returns whether there may be more.
     fn collapse_dense(&self, turns: &mut Turns) -> bool {
-        if !self.pages.may_collapse() || self.pages.usage().0 < DENSE_HEAP_BYTES {
+        if !self.pages.may_collapse()
+            || self.pages.usage().0 < DENSE_HEAP_BYTES
+            || self.schedule.has_forked()
+        {
             return false;
         }
         if turns.dense_hand == 0 {
@@ -191,22 +235,40 @@ impl Heap {
         turns.dense_found != 0
     }
 
+    /// Before the thread's first turn. In the child of a fork, what there is may be shared with
+    /// its parent, and is not collapsed.
+    pub(super) fn keep_inherited(&self) {
+        if !self.pages.may_collapse() || !self.schedule.is_inherited() {
+            return;
+        }
+        let _still = self.standstill.lock();
+        for (_, region) in self.map.regions() {
+            if region.kind() == RegionKind::Parted {
+                self.pages.note_inherited(region);
+            }
+        }
+    }
+
     /// Are nearly all bytes of a region those of objects, handed out or cached, which have
     /// memory? Of larger objects nobody knows how much the program has touched, and a
-    /// collapse makes all of it resident.
+    /// collapse makes all of it resident; also pages that a span has given back, which
+    /// would be marked so for good.
     fn is_dense(&self, start: usize, region: &Region) -> bool {
         if region.kind() != RegionKind::Parted || region.used_count() != REGION_GRANULES {
             return false;
         }
-        let slots = self.map.slots_of_region(start);
-        let bytes: usize = slots
-            .map(|span| match span.kind() {
-                SpanKind::Small if span.class().bytes() <= MAX_AHEAD_OBJECT => {
-                    span.live() * span.class().bytes()
-                }
-                _ => 0,
-            })
-            .sum();
+        let mut bytes = 0;
+        for span in self.map.slots_of_region(start) {
+            if span.kind() != SpanKind::Small {
+                continue;
+            }
+            if span.has_released() {
+                return false;
+            }
+            if span.class().bytes() <= MAX_AHEAD_OBJECT {
+                bytes += span.live() * span.class().bytes();
+            }
+        }
         bytes >= REGION_BYTES - REGION_BYTES / DENSE_SHARE
     }
 
@@ -282,6 +344,7 @@ impl Heap {
         let (in_runs, in_holes) = (turn.idle_in_runs, turn.idle_in_holes);
         let in_demand = in_runs + in_holes < turn.dirty;
         let held = self.pages.usage().0 / PAGE_BYTES + turn.dirty;
+        let held = held.min(WORTH_PAGES_OF);
         if in_demand && in_runs + in_holes < WORTH_PAGES.max(held / WORTH_SHARE) {
             return true;
         }

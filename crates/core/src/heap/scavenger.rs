@@ -475,6 +475,7 @@ impl Heap {
         scavenger
             .number
             .store(os::thread_number(), Ordering::Relaxed);
+        self.keep_inherited();
         let mut turns = Turns::new();
         // SeqCst, here and below: see `leave`.
         while scavenger.state.load(Ordering::SeqCst) == RUNNING {

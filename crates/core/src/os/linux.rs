@@ -189,10 +189,14 @@ pub unsafe fn decommit(address: *mut u8, bytes: usize) -> bool {
 }
 
 /// Faults a range in for writing, as far as it has no pages yet; what it holds stays.
-/// False where the system cannot (before Linux 5.14), or has no memory.
+/// False where the system does not know how (before Linux 5.14). What it refuses otherwise,
+/// the program will find by itself.
 pub fn populate(address: usize, bytes: usize) -> bool {
+    let arguments = [address, bytes, libc::MADV_POPULATE_WRITE as usize, 0, 0, 0];
     // SAFETY: changes no content.
-    unsafe { advise(address, bytes, libc::MADV_POPULATE_WRITE) }
+    let error = -unsafe { call(libc::SYS_madvise, arguments) };
+    // A filter may say either of the other two.
+    ![libc::EINVAL, libc::ENOSYS, libc::EPERM].contains(&(error as c_int))
 }
 
 /// madvise(2). False where the system refuses.

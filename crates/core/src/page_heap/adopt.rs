@@ -21,7 +21,7 @@ use crate::page_map::PageMap;
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::span::Span;
 
-use super::{PageHeap, State, begin_span, large, region_at, release};
+use super::{PageHeap, State, begin_span, huge, region_at, release};
 
 /// A region with fewer pages that hold something may be filled from elsewhere;
 /// what it has then goes.
@@ -33,10 +33,6 @@ const RICH_PAGES: usize = POOR_PAGES + 64;
 
 /// An object adopts the pages of so many regions at the most.
 const MAX_LENT: usize = 64;
-
-/// Pages of more regions than this are not moved: each region that they came to
-/// is a mapping of its own, of which a process has 65530 (`vm.max_map_count`).
-const MAX_REGIONS: usize = 8192;
 
 /// What a new object is to hold at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +134,7 @@ impl State {
     /// Takes free regions that hold memory, as many as those `count` free ones
     /// from `start` on that hold little, at the most.
     pub fn lend(&mut self, map: &PageMap, start: usize, count: usize, lent: &mut Lent) {
-        if self.moves >= large::MAX_MOVES || self.regions > MAX_REGIONS || !self.runs.has_dirty() {
+        if !self.moves.may_adopt(self.regions) || !self.runs.has_dirty() {
             return;
         }
         let wanted = poor_regions(map, start, count).take(MAX_LENT).count();
@@ -180,5 +176,5 @@ fn is_rich(region: &Region) -> bool {
 /// Was the system told nothing of its own about hugepages there? What it was told
 /// belongs to the mapping, and would move.
 fn is_plain(region: &Region) -> bool {
-    region.huge.get() == 0
+    !huge::is_told(region)
 }

@@ -6,6 +6,10 @@
 //! | madvise | is collapsed, by the scavenger's thread | split, if it was collapsed |
 //! | always | left to the system | hugepages forbidden in it, and split |
 //!
+//! After a fork, a region's pages are shared with the parent or a child until one of them
+//! writes, and a collapse copies all of them. So what a child inherits is not collapsed in
+//! it, until it has gone back as a whole.
+//!
 //! Regions that are free as a whole go back as a whole, hugepage or not. Where
 //! the system makes hugepages by itself, the first page that is touched of a
 //! region makes all of it resident: so all its pages count as touched from the
@@ -24,6 +28,9 @@ use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 const COLLAPSED: u8 = 1;
 /// `Region::huge`: the system may not make it one.
 const FORBIDDEN: u8 = 2;
+/// `Region::huge`: its pages may be shared with the process that this is a child of. The
+/// system was told nothing.
+const INHERITED: u8 = 4;
 
 /// So many regions may have flags of their own: each can split a mapping in
 /// three, of which a process has 65530 (`vm.max_map_count`).
@@ -91,6 +98,11 @@ impl PageHeap {
         self.huge.system() == HugePages::Madvise
     }
 
+    /// Notes that a parted region is the parent's, too.
+    pub fn note_inherited(&self, region: &Region) {
+        region.huge.set(region.huge.get() | INHERITED);
+    }
+
     /// Is a region one hugepage already, or not to be one?
     pub fn is_settled(&self, region: &Region) -> bool {
         region.huge.get() != 0
@@ -129,6 +141,11 @@ impl PageHeap {
     }
 }
 
+/// Was the system told anything of its own about a region?
+pub fn is_told(region: &Region) -> bool {
+    region.huge.get() & !INHERITED != 0
+}
+
 /// The pages of a region have moved to another one, by remapping: what the system was told
 /// of them goes with them, and what it was told of the place that they leave holds there.
 pub fn note_moved(policy: &HugePolicy, from: &Region, to: &Region) {
@@ -158,8 +175,9 @@ pub fn note_unmapped(policy: &HugePolicy, region: &Region) {
 
 /// A region went back as a whole: it is no hugepage any more.
 pub fn note_whole_release(region: &Region) {
-    if region.huge.get() & COLLAPSED != 0 {
-        region.huge.set(region.huge.get() & !COLLAPSED);
+    let gone = COLLAPSED | INHERITED;
+    if region.huge.get() & gone != 0 {
+        region.huge.set(region.huge.get() & !gone);
     }
 }
 

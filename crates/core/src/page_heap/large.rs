@@ -20,10 +20,46 @@ use super::{
     PageHeap, State, begin_span, each_inner_slot, each_region_part, huge, region_at, slot_at,
 };
 
-/// Remapping splits the system's list of mappings, of which a process has
-/// 65530 (`vm.max_map_count`), by up to three mappings a move: regions that move
-/// one after the other merge again. After so many, large objects are copied.
-pub const MAX_MOVES: usize = 16_384;
+/// Each region that pages were moved to may be a mapping of its own, of which a process has
+/// 65530 (`vm.max_map_count`): up to so many regions, they may move as often as they will.
+const MAX_REGIONS: usize = 8192;
+
+/// In a larger heap a move splits the system's list of mappings by up to three: after so
+/// many there, large objects are copied.
+const MAX_MOVES: usize = 16_384;
+
+/// Whether pages may be moved by remapping.
+pub struct Moves {
+    /// Times that a large object moved in a heap of more than [`MAX_REGIONS`].
+    beyond: usize,
+    /// The system refused once: nobody knows what is at the target then.
+    refused: bool,
+}
+
+impl Moves {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self {
+            beyond: 0,
+            refused: false,
+        }
+    }
+
+    /// May the pages of free regions be moved, each by itself, in a heap of so many?
+    pub fn may_adopt(&self, regions: usize) -> bool {
+        !self.refused && regions <= MAX_REGIONS
+    }
+
+    /// May those of a large object be moved, in a row?
+    fn may_move(&self, regions: usize) -> bool {
+        !self.refused && (regions <= MAX_REGIONS || self.beyond < MAX_MOVES)
+    }
+
+    /// A large object is about to move.
+    fn note(&mut self, regions: usize) {
+        self.beyond += usize::from(regions > MAX_REGIONS);
+    }
+}
 
 /// How many regions belong wholly to the large object whose head this is.
 pub fn whole_regions(map: &PageMap, head: &Region) -> usize {
@@ -71,7 +107,11 @@ impl PageHeap {
         bytes: usize,
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
-        if self.state.lock().moves >= MAX_MOVES {
+        let may_move = {
+            let state = self.state.lock();
+            state.moves.may_move(state.regions)
+        };
+        if !may_move {
             return Ok(None);
         }
         let whole = bytes / REGION_BYTES;
@@ -79,7 +119,11 @@ impl PageHeap {
         if !movable.all(|start| self.may_move(map, start)) {
             return Ok(None);
         }
-        self.state.lock().moves += 1;
+        {
+            let mut state = self.state.lock();
+            let regions = state.regions;
+            state.moves.note(regions);
+        }
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
         if each_start(new, whole).any(|start| self.is_locked(map, start)) {
             self.free(map, new, 0);
@@ -132,7 +176,7 @@ impl PageHeap {
         super::release::decommit(start, failed - start);
         super::release::decommit(behind, start + whole * REGION_BYTES - behind);
         let mut state = self.state.lock();
-        state.moves = MAX_MOVES;
+        state.moves.refused = true;
         super::end_span(map, start, granules);
         region_at(map, start).end();
         each_region_part(map, start, whole * REGION_BYTES, |region, first, bytes| {

@@ -50,6 +50,7 @@ use adopt::Lent;
 use dirty::Dirty;
 use growth::Growth;
 use huge::HugePolicy;
+use large::Moves;
 use parted::PartedRegions;
 use runs::FreeRuns;
 
@@ -65,8 +66,8 @@ const MAX_GRANULES: usize = 1 << (os::USER_ADDRESS_BITS - GRANULE_SHIFT);
 struct State {
     /// Regions mapped, whatever they are used for.
     regions: usize,
-    /// Times that a large object moved by remapping its pages.
-    moves: usize,
+    /// Whether pages may be moved by remapping.
+    moves: Moves,
     /// Granules in use.
     used: usize,
     runs_dirty: Dirty,
@@ -130,7 +131,7 @@ impl PageHeap {
                     parted: PartedRegions::new(),
                     runs: FreeRuns::new(),
                     regions: 0,
-                    moves: 0,
+                    moves: Moves::new(),
                     used: 0,
                     runs_dirty: Dirty::new(),
                     holes_dirty: Dirty::new(),

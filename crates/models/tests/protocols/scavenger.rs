@@ -150,6 +150,9 @@ impl Heap {
         left
     }
 
+    /// `Heap::keep_inherited`: no protocol of its own.
+    fn keep_inherited(&self) {}
+
     /// `Heap::trim`.
     fn trim(&self) -> usize {
         *lock(&self.trims) += 1;
