@@ -10,9 +10,7 @@
 
 mod in_line;
 
-pub use in_line::{
-    ALLOWANCE_BYTES, Allowance, Allowed, COUNTED_BYTES, FIRST_LOOK, Look, Unpinning,
-};
+pub use in_line::{ALLOWANCE_BYTES, Allowance, Allowed, FIRST_LOOK, Look, Unpinning};
 
 /// Turns of the scavenger in which something must have been unused to be idle.
 pub const TURNS: usize = 4;

@@ -13,10 +13,6 @@ use crate::os::PAGE_BYTES;
 pub const ALLOWANCE_BYTES: usize = 1 << 20;
 const ALLOWANCE_SHARE: usize = 32;
 
-/// Shares are of no more than this: nobody knows how much of large objects is touched, and a
-/// sparse table would keep a share of its address space from going back, in bytes.
-pub const COUNTED_BYTES: usize = 512 << 20;
-
 /// The share while the load is not going, but moves what it has.
 const STEADY_SHARE: usize = 4;
 
@@ -119,7 +115,6 @@ impl Allowance {
             self.swing = 0;
         }
         self.course = self.course.follow(live);
-        let live = live.min(COUNTED_BYTES);
         let (most, kept, unseen) = match self.course {
             Course::Steady(_) => (
                 live / STEADY_SHARE,

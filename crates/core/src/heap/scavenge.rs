@@ -12,7 +12,7 @@ use core::mem::offset_of;
 
 use super::Heap;
 use crate::central::ClassTurn;
-use crate::demand::{Backoff, COUNTED_BYTES};
+use crate::demand::Backoff;
 use crate::os::{self, PAGE_BYTES};
 use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
@@ -28,8 +28,9 @@ const WORTH_PAGES: usize = 4096;
 /// much a load that goes on may have left alone by chance.
 const WORTH_SHARE: usize = 4;
 
-/// But of no more than so many pages: nobody knows how much of large objects is touched.
-const WORTH_PAGES_OF: usize = COUNTED_BYTES / PAGE_BYTES;
+/// But of no more than so many pages, 512 MiB: nobody knows how much of large objects is
+/// touched.
+const WORTH_PAGES_OF: usize = (512 << 20) / PAGE_BYTES;
 
 /// Of the spans of a class in demand, only those are looked at of which this
 /// share of the objects is free: the others are the next to be used.
