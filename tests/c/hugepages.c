@@ -5,8 +5,8 @@
  * written to a page of each of its objects of 128 KiB and 2 MiB. Prints the last figures.
  * "marked" gives the last page of most spans back first. "forked" looks at a child that has
  * threads where its parent had none, "parent" at a parent whose child lives: neither
- * copies what they share. "possible" prints first how much of so many MiB of its own the system makes hugepages. */
-#include <malloc.h>
+ * copies what they share. "possible" prints first how much of so many MiB of its own the
+ * system makes hugepages. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -76,17 +76,22 @@ static void fill(long mib, size_t bytes) {
 	}
 }
 
-/* Writes to a page of each region, and has the heap's slow paths called, for so long as regions
- * take to become hugepages. */
-static void wait_and_say(void) {
-	for (size_t i = 0; i < count; i += 4096) objects[i][0] = (unsigned char)i;
-	for (int i = 0; i < 200; i++) free(memset(malloc(300000), 1, 300000));
-	long before = rollup_kib("Private_Dirty:"), huge = 0;
+/* Hugepages, in KiB, as soon as there are any, or after ten seconds of traffic on slow paths. */
+static long await_huge(void) {
+	long huge = 0;
 	for (int tenths = 0; tenths < 100 && huge <= 0; tenths++) {
 		huge = rollup_kib("AnonHugePages:");
 		free(memset(malloc(300000), 1, 300000));
 		usleep(100000);
 	}
+	return huge;
+}
+
+/* Writes to a page of each region, and says what becomes of what is shared. */
+static void wait_and_say(void) {
+	for (size_t i = 0; i < count; i += 4096) objects[i][0] = (unsigned char)i;
+	for (int i = 0; i < 200; i++) free(memset(malloc(300000), 1, 300000));
+	long before = rollup_kib("Private_Dirty:"), huge = await_huge();
 	printf("huge %ld before %ld after %ld left 0\n", huge, before, rollup_kib("Private_Dirty:"));
 }
 
@@ -125,12 +130,7 @@ static int marked(long mib) {
 		if ((at & 0xffff) >= 0xf000 && (at >> 16 & 15)) free(objects[i]), objects[i] = 0;
 	}
 	for (int tenths = 0; tenths < 300 && rollup_kib("Anonymous:") > given; tenths++) usleep(100000);
-	long before = rollup_kib("Anonymous:"), huge = 0;
-	for (int tenths = 0; tenths < 100 && huge <= 0; tenths++) {
-		huge = rollup_kib("AnonHugePages:");
-		free(memset(malloc(300000), 1, 300000));
-		usleep(100000);
-	}
+	long before = rollup_kib("Anonymous:"), huge = await_huge();
 	if (before > given) return 1;
 	printf("huge %ld before %ld after %ld left 0\n", huge, before, rollup_kib("Anonymous:"));
 	return 0;
@@ -144,8 +144,8 @@ int main(int argc, char **argv) {
 	if (!strcmp(argv[2], "forked")) return forked(mib);
 	if (!strcmp(argv[2], "parent")) return parent(mib);
 	if (!strcmp(argv[2], "marked")) return marked(mib);
-	pthread_create(&thread, 0, sleeper, 0);
 	if (!strcmp(argv[2], "possible")) return possible(mib);
+	pthread_create(&thread, 0, sleeper, 0);
 	if (!strcmp(argv[2], "untouched")) return untouched(mib);
 	fill(mib, bytes);
 	if (!dense)

@@ -9,19 +9,19 @@ enum { UNABLE = 77, SPARSE_MIB = 4096, LOAD_MIB = 256, OBJECT = 4000, MOST_MIB =
 static unsigned char *objects[LOAD_MIB * MIB / OBJECT];
 enum { COUNT = sizeof objects / sizeof *objects };
 
-static void take_all(int number)
+static void take_all(void)
 {
     for (int i = 0; i < COUNT; i++) {
         objects[i] = malloc(OBJECT);
         REQUIRE(objects[i]);
-        memset(objects[i], number + 1, OBJECT);
+        memset(objects[i], 1, OBJECT);
     }
 }
 
-static void free_all(int number)
+static void free_all(void)
 {
     for (int i = 0; i < COUNT; i++) {
-        REQUIRE(objects[i][0] == number + 1 && objects[i][OBJECT - 1] == number + 1);
+        REQUIRE(objects[i][0] == 1 && objects[i][OBJECT - 1] == 1);
         free(objects[i]);
     }
 }
@@ -51,9 +51,9 @@ int main(void)
     }
     table[0] = table[SPARSE_MIB * MIB - 1] = 1;
     REQUIRE(pthread_create(&thread, NULL, traffic, NULL) == 0);
-    take_all(0);
+    take_all();
     REQUIRE(rss_anon() > begun + LOAD_MIB * MIB * 9 / 10);
-    free_all(0);
+    free_all();
     AWAIT(rss_anon() <= begun + MOST_MIB * MIB);
     stop = 1;
     REQUIRE(pthread_join(thread, NULL) == 0);

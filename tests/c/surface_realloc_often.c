@@ -4,14 +4,6 @@
 
 enum { OFTEN = 20000 };
 
-static size_t resident(void) {
-    unsigned long size, pages;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file && fscanf(file, "%lu %lu", &size, &pages) == 2, "statm");
-    fclose(file);
-    return pages * PAGE;
-}
-
 int main(void) {
     long moved = 0;
     for (long turn = 0; moved < OFTEN && turn < 4 * OFTEN; turn++) {
@@ -27,10 +19,10 @@ int main(void) {
     CHECK(sparse && behind, "256 MiB");
     sparse[0] = 1;
     sparse[255 * MIB] = 2;
-    size_t before = resident();
+    size_t before = status_bytes("VmRSS");
     unsigned char *grown = realloc(sparse, 512 * MIB);
     CHECK(grown, "512 MiB");
-    size_t after = resident();
+    size_t after = status_bytes("VmRSS");
     CHECK(after < before + 16 * MIB, "%zu MiB more", (after - before) / MIB);
     CHECK(grown[0] == 1 && grown[255 * MIB] == 2 && grown[100 * MIB] == 0, "contents");
     free(grown);

@@ -63,46 +63,39 @@ fn a_sparse_heap_does_not_become_hugepages() {
     assert!(figures[0] <= 0, "hugepages: {} KiB", figures[0]);
 }
 
+/// No hugepage comes of what is done with so many MiB, and less than `most` MiB of memory.
+#[track_caller]
+fn stays_as_it_is(test: &str, mib: &str, what: &str, most: i64) {
+    let Some(figures) = figures(test, mib, what) else {
+        return;
+    };
+    let [huge, before, after, _] = figures[..] else {
+        unreachable!("counted above");
+    };
+    assert!(huge <= 0, "hugepages: {huge} KiB");
+    assert!(after - before < most << 10, "{before} to {after} KiB");
+}
+
 #[test]
 fn what_the_program_has_not_touched_becomes_no_hugepage() {
     let test = "what_the_program_has_not_touched_becomes_no_hugepage";
-    let Some(figures) = figures(test, "256", "untouched") else {
-        return;
-    };
-    let [huge, before, after, _] = figures[..] else {
-        unreachable!("counted above");
-    };
-    assert!(huge <= 0, "hugepages: {huge} KiB");
-    assert!(after - before < 16 << 10, "{before} to {after} KiB");
-}
-
-/// No hugepage comes of what is done, and next to no memory.
-#[track_caller]
-fn stays_as_it_is(test: &str, what: &str) {
-    let Some(figures) = figures(test, "80", what) else {
-        return;
-    };
-    let [huge, before, after, _] = figures[..] else {
-        unreachable!("counted above");
-    };
-    assert!(huge <= 0, "hugepages: {huge} KiB");
-    assert!(after - before < 8 << 10, "{before} to {after} KiB");
+    stays_as_it_is(test, "256", "untouched", 16);
 }
 
 #[test]
 fn pages_that_were_given_back_do_not_return_by_a_collapse() {
     let test = "pages_that_were_given_back_do_not_return_by_a_collapse";
-    stays_as_it_is(test, "marked");
+    stays_as_it_is(test, "80", "marked", 8);
 }
 
 #[test]
 fn a_child_does_not_copy_what_it_shares_with_its_parent() {
     let test = "a_child_does_not_copy_what_it_shares_with_its_parent";
-    stays_as_it_is(test, "forked");
+    stays_as_it_is(test, "80", "forked", 8);
 }
 
 #[test]
 fn nor_does_a_parent_what_it_shares_with_a_new_child() {
     let test = "nor_does_a_parent_what_it_shares_with_a_new_child";
-    stays_as_it_is(test, "parent");
+    stays_as_it_is(test, "80", "parent", 8);
 }

@@ -138,7 +138,6 @@ impl Heap {
                 let config = Config::from_environment();
                 let (mode, by_cpu) = (config.cache_mode, config.by_cpu);
                 self.caches.start(&self.metadata, mode, by_cpu);
-                self.schedule.note_start();
                 self.scavenger.configure(config.release_delay);
                 if let Some(summary) = config.stats_at_exit {
                     self.summary.keep(&self.metadata, summary);

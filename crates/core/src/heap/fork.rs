@@ -64,7 +64,7 @@ extern "C" fn in_parent() {
         unlock();
         os::unlock_streams();
     }
-    HEAP.schedule.note_fork(HEAP.pages.mapped_bytes());
+    HEAP.pages.note_fork();
 }
 
 extern "C" fn in_child() {

@@ -18,7 +18,7 @@ use crate::page_heap::{PageTurn, Released};
 use crate::region::{REGION_BYTES, REGION_GRANULES, Region, RegionKind};
 use crate::size_class::{CLASS_COUNT, SizeClass, set_of};
 use crate::span::{MAX_AHEAD_OBJECT, Span, SpanKind};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where something is in demand, less than this is not worth giving back, in
 /// pages: of all spans, and of all that the page heap has.
@@ -40,11 +40,6 @@ const SPARSE_SHARE: usize = 2;
 /// them, in nanoseconds: a look costs about a fiftieth of it.
 const SWEEP_PAUSE: u64 = 5_000;
 
-/// A heap of which less is in use fits into what the processor knows of 4 KiB
-/// pages (its second-level TLB, 1500 to 3000 of them, and the caches of page
-/// tables): a random walk over 64 MiB gains 16 % by hugepages, over 2 GiB 39 %.
-const DENSE_HEAP_BYTES: usize = 64 << 20;
-
 /// A region is dense if at most this share of it is free.
 const DENSE_SHARE: usize = 16;
 
@@ -53,10 +48,6 @@ const DENSE_PAUSE: u64 = 3_000_000_000;
 
 /// Regions looked at in a turn.
 const DENSE_LOOKS: usize = 64;
-
-/// Nothing is collapsed for so long after a fork, in nanoseconds: the child may share every
-/// page, and a collapse copies those that it does.
-const FORK_PAUSE: u64 = 60_000_000_000;
 
 /// What the scavenger's thread remembers from turn to turn.
 pub struct Turns {
@@ -96,11 +87,6 @@ impl Turns {
 pub struct Schedule {
     ended: AtomicU64,
     next: AtomicU64,
-    /// When the process forked last with a heap of which regions may be collapsed; 0: it
-    /// has not.
-    forked: AtomicU64,
-    /// The process in which the heap began.
-    process: AtomicU32,
 }
 
 impl Schedule {
@@ -112,8 +98,6 @@ impl Schedule {
         Self {
             ended: AtomicU64::new(0),
             next: AtomicU64::new(0),
-            forked: AtomicU64::new(0),
-            process: AtomicU32::new(0),
         }
     }
 
@@ -124,33 +108,6 @@ impl Schedule {
         self.ended.store(now, Ordering::Relaxed);
         let next = wait.map_or(0, |wait| now + wait);
         self.next.store(next, Ordering::Relaxed);
-    }
-
-    /// The heap begins in this process.
-    pub fn note_start(&self) {
-        // Relaxed: start-up publishes it.
-        self.process.store(os::process_number(), Ordering::Relaxed);
-    }
-
-    /// Did it begin in another one, which this is a child of?
-    fn is_inherited(&self) -> bool {
-        // Relaxed: as above.
-        self.process.load(Ordering::Relaxed) != os::process_number()
-    }
-
-    /// The process has forked, with so many bytes mapped for objects.
-    pub fn note_fork(&self, mapped: usize) {
-        if mapped >= DENSE_HEAP_BYTES {
-            // Relaxed: a time, which publishes nothing.
-            self.forked.store(os::now(), Ordering::Relaxed);
-        }
-    }
-
-    /// May a child of the process still share its pages?
-    fn has_forked(&self) -> bool {
-        // Relaxed: as above.
-        let forked = self.forked.load(Ordering::Relaxed);
-        forked != 0 && os::now() - forked < FORK_PAUSE
     }
 
     /// In the child of a fork, where the thread is not.
@@ -197,10 +154,7 @@ impl Heap {
     /// Makes hugepages of regions that were in dense use when it came by last,
     /// too: one in a turn at most. Returns whether there may be more.
     fn collapse_dense(&self, turns: &mut Turns) -> bool {
-        if !self.pages.may_collapse()
-            || self.pages.usage().0 < DENSE_HEAP_BYTES
-            || self.schedule.has_forked()
-        {
+        if !self.pages.may_collapse() {
             return false;
         }
         if turns.dense_hand == 0 {
@@ -239,7 +193,7 @@ impl Heap {
     /// Before the thread's first turn. In the child of a fork, what there is may be shared with
     /// its parent, and is not collapsed.
     pub(super) fn keep_inherited(&self) {
-        if !self.pages.may_collapse() || !self.schedule.is_inherited() {
+        if !self.pages.is_inherited() {
             return;
         }
         let _still = self.standstill.lock();

@@ -134,7 +134,7 @@ impl State {
     /// Takes free regions that hold memory, as many as those `count` free ones
     /// from `start` on that hold little, at the most.
     pub fn lend(&mut self, map: &PageMap, start: usize, count: usize, lent: &mut Lent) {
-        if !self.moves.may_adopt(self.regions) || !self.runs.has_dirty() {
+        if !self.may_move_regions() || !self.runs.has_dirty() {
             return;
         }
         let wanted = poor_regions(map, start, count).take(MAX_LENT).count();

@@ -28,39 +28,6 @@ const MAX_REGIONS: usize = 8192;
 /// many there, large objects are copied.
 const MAX_MOVES: usize = 16_384;
 
-/// Whether pages may be moved by remapping.
-pub struct Moves {
-    /// Times that a large object moved in a heap of more than [`MAX_REGIONS`].
-    beyond: usize,
-    /// The system refused once: nobody knows what is at the target then.
-    refused: bool,
-}
-
-impl Moves {
-    /// None yet.
-    pub const fn new() -> Self {
-        Self {
-            beyond: 0,
-            refused: false,
-        }
-    }
-
-    /// May the pages of free regions be moved, each by itself, in a heap of so many?
-    pub fn may_adopt(&self, regions: usize) -> bool {
-        !self.refused && regions <= MAX_REGIONS
-    }
-
-    /// May those of a large object be moved, in a row?
-    fn may_move(&self, regions: usize) -> bool {
-        !self.refused && (regions <= MAX_REGIONS || self.beyond < MAX_MOVES)
-    }
-
-    /// A large object is about to move.
-    fn note(&mut self, regions: usize) {
-        self.beyond += usize::from(regions > MAX_REGIONS);
-    }
-}
-
 /// How many regions belong wholly to the large object whose head this is.
 pub fn whole_regions(map: &PageMap, head: &Region) -> usize {
     slot_at(map, head.start()).granules() / REGION_GRANULES
@@ -107,11 +74,7 @@ impl PageHeap {
         bytes: usize,
         granules: usize,
     ) -> Result<Option<&'static Span>, OutOfMemory> {
-        let may_move = {
-            let state = self.state.lock();
-            state.moves.may_move(state.regions)
-        };
-        if !may_move {
+        if !self.state.lock().may_move_object() {
             return Ok(None);
         }
         let whole = bytes / REGION_BYTES;
@@ -119,11 +82,7 @@ impl PageHeap {
         if !movable.all(|start| self.may_move(map, start)) {
             return Ok(None);
         }
-        {
-            let mut state = self.state.lock();
-            let regions = state.regions;
-            state.moves.note(regions);
-        }
+        self.state.lock().note_move();
         let new = self.allocate(map, metadata, granules, REGION_GRANULES)?;
         if each_start(new, whole).any(|start| self.is_locked(map, start)) {
             self.free(map, new, 0);
@@ -176,7 +135,7 @@ impl PageHeap {
         super::release::decommit(start, failed - start);
         super::release::decommit(behind, start + whole * REGION_BYTES - behind);
         let mut state = self.state.lock();
-        state.moves.refused = true;
+        state.move_refused = true;
         super::end_span(map, start, granules);
         region_at(map, start).end();
         each_region_part(map, start, whole * REGION_BYTES, |region, first, bytes| {
@@ -209,6 +168,21 @@ fn each_start(span: &Span, count: usize) -> impl Iterator<Item = usize> {
 }
 
 impl State {
+    /// May the pages of free regions be moved, each by itself?
+    pub fn may_move_regions(&self) -> bool {
+        !self.move_refused && self.regions <= MAX_REGIONS
+    }
+
+    /// May those of a large object be moved, in a row?
+    fn may_move_object(&self) -> bool {
+        self.may_move_regions() || !self.move_refused && self.moves < MAX_MOVES
+    }
+
+    /// A large object is about to move.
+    fn note_move(&mut self) {
+        self.moves += usize::from(self.regions > MAX_REGIONS);
+    }
+
     /// A span that begins with a region. If anything is to be moved into it, it
     /// has its last region to the end.
     pub fn allocate_regions(

@@ -50,7 +50,6 @@ use adopt::Lent;
 use dirty::Dirty;
 use growth::Growth;
 use huge::HugePolicy;
-use large::Moves;
 use parted::PartedRegions;
 use runs::FreeRuns;
 
@@ -66,8 +65,10 @@ const MAX_GRANULES: usize = 1 << (os::USER_ADDRESS_BITS - GRANULE_SHIFT);
 struct State {
     /// Regions mapped, whatever they are used for.
     regions: usize,
-    /// Whether pages may be moved by remapping.
-    moves: Moves,
+    /// Times that a large object moved by remapping in a heap so large that they are limited.
+    moves: usize,
+    /// The system refused to move pages once: nobody knows what is at the target then.
+    move_refused: bool,
     /// Granules in use.
     used: usize,
     runs_dirty: Dirty,
@@ -131,7 +132,8 @@ impl PageHeap {
                     parted: PartedRegions::new(),
                     runs: FreeRuns::new(),
                     regions: 0,
-                    moves: Moves::new(),
+                    moves: 0,
+                    move_refused: false,
                     used: 0,
                     runs_dirty: Dirty::new(),
                     holes_dirty: Dirty::new(),
